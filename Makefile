@@ -1,0 +1,59 @@
+# Every target does its own set-up: Python 3.11 or newer, git and make are enough. `make help` lists them.
+# VENV names another environment (as .ci/run does), LOADER_PYTHON another interpreter.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORE := $(VENV)/.core.stamp
+DEV := $(VENV)/.dev.stamp
+MAINTAIN := $(VENV)/.maintain.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench soak mutants audit lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(CORE) ## load real sample data into both APIs, interrupt it, resume it, compare
+	@$(BIN)/loader demo
+
+# Two processes: the suite is made for two cores, and a test that waits for the emulator leaves its core to another.
+test: $(DEV) ## run the tests (under six minutes on two cores)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(DEV) ## lint, format, types, layers, dependencies
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry loader
+
+bench: $(DEV) ## measure beside floors, by turns: start-up, requests, chunks, memory (tables; JSON on standard output)
+	@status=0; for name in startup pipeline chunks memory; do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
+
+soak: $(DEV) ## every test at its largest size, and those too long for `make test`
+	@LOADER_FUZZ_CASES=200000 LOADER_RATE_GRID=all $(BIN)/python -m pytest -m "soak or not soak" --timeout 0
+
+mutants: $(DEV) ## plant bugs in a copy, one by one, and see the tests catch each (ONLY='NAME' for one)
+	@nice -n 10 $(BIN)/python -m tests.mutants.run $(if $(ONLY),"$(ONLY)")
+
+audit: $(MAINTAIN) ## ask for known vulnerabilities in what is locked (needs the network)
+	$(BIN)/pip-audit --requirement .ci/core.txt --require-hashes --disable-pip
+
+# uv does not read pip's configuration, so what a mirror on this machine calls itself cannot reach a lock file.
+UV := env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(BIN)/uv
+LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --group build --quiet \
+	--no-config --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+lock: $(MAINTAIN) ## renew the lock files in .ci (UPGRADE=--upgrade takes new versions)
+	$(LOCK) $(UPGRADE) --output-file .ci/core.txt
+	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --extra dev --output-file .ci/dev.txt
+	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --group maintain --output-file .ci/maintain.txt
+
+clean: ## remove the environments, caches and build products (never a run directory)
+	rm -rf .venv .ci/venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each lock; the second run of any target costs nothing.
+$(VENV)/.%.stamp: .ci/%.txt .ci/setup pyproject.toml
+	@.ci/setup $(VENV) $<
+	@touch $@

@@ -1,0 +1,127 @@
+"""The way to the target: one request after another, each with its token, each answer told to throttle and breaker.
+
+Every request of a run goes through `Channel.send`, probes and look-ups too. The caller holds the concurrency slot (it
+is a worker); the rate token is taken last, directly before the first byte leaves. A request that is on its way is
+never cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from loader.breaker import Breaker
+from loader.model import NoResponse, Request, Response
+from loader.targets.answers import retry_after_seconds
+from loader.throttle import Failed, Signal, Success, Throttle, Throttled
+from loader.world import Transport
+
+TOO_MANY_REQUESTS = 429
+SERVICE_UNAVAILABLE = 503
+REQUEST_TIMEOUT = 408
+FIRST_SERVER_ERROR = 500
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire in this execution."""
+
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    bytes_sent: int = 0
+    in_flight: int = 0
+
+
+def is_throttle(response: Response) -> bool:
+    """Say whether an answer only means: too fast. A 503 does so where it names a time."""
+    return response.status == TOO_MANY_REQUESTS or (
+        response.status == SERVICE_UNAVAILABLE and "retry-after" in response.headers
+    )
+
+
+def is_fault(reply: Response | NoResponse) -> bool:
+    """Say whether a reply means that the target, or the way to it, is not well."""
+    return isinstance(reply, NoResponse) or reply.status >= FIRST_SERVER_ERROR or reply.status == REQUEST_TIMEOUT
+
+
+class LeftCancelled(asyncio.CancelledError):
+    """The task was cancelled after its request had left."""
+
+
+class Channel:
+    """Sends requests under the throttle. `sending` holds the tasks whose request may have left."""
+
+    def __init__(self, transport: Transport, throttle: Throttle) -> None:
+        self.traffic = Traffic()
+        self.throttle = throttle
+        self.breaker: Breaker | None = None
+        self.sending: set[asyncio.Task[object]] = set()
+        self._transport = transport
+
+    async def send(
+        self, request: Request, *, is_record: bool, task: asyncio.Task[object] | None = None
+    ) -> Response | NoResponse:
+        """Take a token, send, and tell throttle and breaker. Only a record's own request (`is_record`) moves the breaker.
+
+        Whatever else is asked goes out alone: by the answer to another question a record that is there would be absent, and sent
+        again. A record's own answer repeats it, or gives ids.
+        `task`: the running one, where the caller has it at hand; to ask for it costs as much as a ticket.
+        """
+        if not is_record:
+            request = Request(request.method, request.path, request.body, is_alone=True)
+        ticket = await self.throttle.admit()
+        task = task or asyncio.current_task()
+        assert task is not None  # noqa: S101 -- admit was awaited, so there is a task; this tells mypy
+        self.sending.add(task)
+        traffic = self.traffic
+        traffic.requests += 1
+        traffic.in_flight += 1
+        traffic.bytes_sent += len(request.body)
+        signal: Signal = Failed()
+        try:
+            reply = await self._transport.send(request)
+            signal = self._signal(reply)
+        except asyncio.CancelledError as error:
+            raise LeftCancelled from error
+        finally:
+            traffic.in_flight -= 1
+            self.sending.discard(task)
+            self.throttle.answered(ticket, signal)
+        if self.breaker is not None:
+            if is_record:
+                self._tell(self.breaker, reply)
+            elif is_fault(reply):
+                self.breaker.was_asked(is_answered=False)
+        return reply
+
+    def was_answered(self, *, is_useful: bool) -> None:
+        """Tell the patience whether the answer to a question said anything. Only its reader knows: a 200 may be a web page."""
+        if self.breaker is not None:
+            self.breaker.was_asked(is_answered=is_useful)
+
+    def _signal(self, reply: Response | NoResponse) -> Signal:
+        if isinstance(reply, NoResponse):
+            return Failed()
+        if reply.status < REQUEST_TIMEOUT:
+            return Success(reply.seconds)  # as nearly always
+        if is_throttle(reply):
+            self.traffic.throttled += 1
+            return Throttled(retry_after_seconds(reply.headers))
+        return Failed() if is_fault(reply) else Success(reply.seconds)
+
+    def _tell(self, breaker: Breaker, reply: Response | NoResponse) -> None:
+        if isinstance(reply, Response) and is_throttle(reply):
+            breaker.was_throttled()
+        elif is_fault(reply):
+            breaker.failed()
+        else:
+            breaker.succeeded()
+
+    def drop_idle(self) -> None:
+        """Use no pooled connection again: an answer came that belongs to another request."""
+        self._transport.drop_idle()
+
+    async def close(self) -> None:
+        """Close the transport."""
+        await self._transport.close()

@@ -1,0 +1,182 @@
+"""Read the log of a run that nobody needs to hold: for status, ids, rejects and ambiguous. Takes no lock, changes nothing.
+
+The run may be going on meanwhile. The log is opened first and checkpoint.settled read after it, so folds are never older than
+the log that relies on them; where the log was renewed in between, reading begins again. A torn end is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from loader.checkpoint.folds import FoldRef
+from loader.checkpoint.lookups import each_range
+from loader.checkpoint.opening import find_header, read_run
+from loader.checkpoint.replay import HINT
+from loader.checkpoint.settled import NAME as SETTLED
+from loader.checkpoint.settled import Settled
+from loader.checkpoint.state import State
+from loader.checkpoint.storage import LOG, BytesFile, DiskStorage, File, Storage
+from loader.checkpoint.windows import Exceptional, Slot, Window
+from loader.errors import LogDamaged
+from loader.model import Ambiguous, Created, RecordId, Rejected
+
+OPEN: Final = "no outcome was written: the run goes on, or was interrupted"
+
+_RENEWALS: Final = 10
+
+
+class IdRow(NamedTuple):
+    """A created line."""
+
+    source: int
+    line: int
+    id: RecordId
+
+
+class RejectedLine(NamedTuple):
+    """A rejected line."""
+
+    source: int
+    line: int
+    offset: int
+    outcome: Rejected
+
+
+class AmbiguousLine(NamedTuple):
+    """A line whose fate is unknown; `is_open`: it has no outcome yet, the run was interrupted or goes on."""
+
+    source: int
+    line: int
+    offset: int | None
+    outcome: Ambiguous
+    is_open: bool = False
+
+
+class RunReader:
+    """A run as it stood when it was read, and its folds, still open. Use it in a `with`."""
+
+    def __init__(self, log: File, settled: Settled, state: State) -> None:
+        self.state = state
+        self._log = log
+        self._settled = settled
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._log.close()
+        self._settled.file.close()
+
+    def each_slot(self, *names: str) -> Iterator[tuple[int, int, Slot]]:
+        """Yield source, line and slot of every line that a window or fold holds, in line order.
+
+        `names`: fields of Counts; folds in which none of them counts are passed by. Errors: LogDamaged.
+        """
+        for source, first, slots in each_range(self.state, self._settled, names):
+            for line, slot in enumerate(slots, first):
+                yield source, line, slot
+
+    def ids(self) -> Iterator[IdRow]:
+        """Yield created lines in line order. Errors: LogDamaged."""
+        for source, line, slot in self.each_slot("created"):
+            if isinstance(slot, int | str):
+                yield IdRow(source, line, slot)
+            elif isinstance(slot, Created):
+                yield IdRow(source, line, slot.id)
+
+    def rejects(self) -> Iterator[RejectedLine]:
+        """Yield rejected lines in line order. Errors: LogDamaged."""
+        for source, line, slot in self.each_slot("rejected"):
+            if isinstance(slot, Exceptional) and isinstance(slot.outcome, Rejected):
+                yield RejectedLine(source, line, slot.offset, slot.outcome)
+
+    def ambiguous(self) -> Iterator[AmbiguousLine]:
+        """Yield lines whose fate is unknown, in line order: settled as such, or of an open window. Errors: LogDamaged."""
+        for source, line, slot in self.each_slot("ambiguous"):
+            if isinstance(slot, Exceptional) and isinstance(slot.outcome, Ambiguous):
+                yield AmbiguousLine(source, line, slot.offset, slot.outcome)
+            elif slot is None:
+                live = self.state.lanes[source].find(line)
+                reason = live.doubts.get(line, OPEN) if live else OPEN
+                yield AmbiguousLine(source, line, None, Ambiguous(reason), is_open=True)
+
+    def windows(self) -> Iterator[Window]:
+        """Yield all windows in line order, for finding lines in the source and for checking it; blanks are left out."""
+        for source in sorted(self.state.lanes):
+            lane = self.state.lanes[source]
+            known: list[tuple[int, FoldRef | Window]] = [(ref.first, ref) for ref in lane.folds]
+            known += [(first, live.window._replace(blanks=())) for first, live in lane.windows.items()]
+            for _, item in sorted(known, key=lambda pair: pair[0]):
+                if isinstance(item, Window):
+                    yield item
+                    continue
+                line, offset = item.first, item.offset
+                for end, end_offset, crc in self._settled.body(item).windows:
+                    yield Window(source, line, end, offset, end_offset, crc)
+                    line, offset = end, end_offset
+
+
+def read_run_directory(directory: Path, *, storage: Storage | None = None) -> RunReader:
+    """Read the run in a directory. Errors: LogDamaged; FileNotFoundError where there is no log."""
+    on = storage or DiskStorage(directory)
+    for _ in range(_RENEWALS):
+        log = on.open(LOG, is_writable=False)
+        settled: Settled | None = None
+        try:
+            found = find_header(log, None, None)
+            settled = Settled(_settled_file(on), found[0].run)
+            opening = read_run(log, settled, found)
+            if on.is_current(LOG, log):
+                return RunReader(log, settled, opening.state)
+        except LogDamaged:
+            if on.is_current(LOG, log):  # else it was renewed while it was read
+                _close(log, settled)
+                raise
+        except BaseException:
+            _close(log, settled)
+            raise
+        _close(log, settled)
+    raise LogDamaged("checkpoint.log is renewed faster than it can be read", HINT)
+
+
+def read_state(directory: Path, *, storage: Storage | None = None) -> State:
+    """Return what the log of a run says now. Errors: as `read_run_directory`."""
+    with read_run_directory(directory, storage=storage) as run:
+        return run.state
+
+
+def iter_ids(directory: Path) -> Iterator[IdRow]:
+    """Yield the created lines of a run, in line order."""
+    with read_run_directory(directory) as run:
+        yield from run.ids()
+
+
+def iter_rejects(directory: Path) -> Iterator[RejectedLine]:
+    """Yield the rejected lines of a run, in line order."""
+    with read_run_directory(directory) as run:
+        yield from run.rejects()
+
+
+def iter_ambiguous(directory: Path) -> Iterator[AmbiguousLine]:
+    """Yield the lines of a run whose fate is unknown, in line order."""
+    with read_run_directory(directory) as run:
+        yield from run.ambiguous()
+
+
+def _settled_file(storage: Storage) -> File:
+    try:
+        return storage.open(SETTLED, is_writable=False)
+    except FileNotFoundError:
+        return BytesFile(b"")
+
+
+def _close(log: File, settled: Settled | None) -> None:
+    log.close()
+    if settled:
+        settled.file.close()

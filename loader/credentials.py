@@ -1,0 +1,105 @@
+"""Credentials: from the environment, or from a file that the environment names; never from an argument.
+
+No message of this file holds a value, whole or in part. A file gives up exactly one trailing line feed, because editors add one;
+everything else that is not part of a credential is refused rather than repaired.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loader.addresses import check_tenant
+from loader.errors import UsageError
+from loader.settings import CanbusCredentials, Credentials, OzariCredentials, Secret
+
+OZARI_NAMES = ("OZARI_TOKEN",)
+CANBUS_NAMES = ("CANBUS_TENANT_ID", "CANBUS_APP_ID", "CANBUS_API_KEY", "CANBUS_API_SECRET")
+FILE_SUFFIX = "_FILE"
+MAX_FILE_BYTES = 64 * 1024
+"""A path given by mistake may be anything; a credential is short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Credentials and what the user should know about how they were given."""
+
+    credentials: Credentials
+    warnings: tuple[str, ...] = ()
+
+
+def read_credentials(environ: Mapping[str, str], *, is_canbus: bool, is_needed: bool = True) -> Given:
+    """Read the credentials of a target.
+
+    With `is_needed` False (a dry run sends nothing) missing ones are replaced by words that stand for them.
+    Errors: UsageError where one is missing, empty, given twice, or no credential.
+    """
+    warnings: list[str] = []
+    names = CANBUS_NAMES if is_canbus else OZARI_NAMES
+    found = {name: _read(name, environ, warnings) for name in names}
+    missing = [name for name in names if found[name] is None]
+    if missing and is_needed:
+        raise UsageError(
+            f"no credentials: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
+            f"set it in the environment, or name a file in {missing[0]}{FILE_SUFFIX}; it is never taken from an argument",
+        )
+    values = {name: value or "dry-run" for name, value in found.items()}
+    if not is_canbus:
+        if not values["OZARI_TOKEN"].isascii():
+            raise UsageError(
+                "OZARI_TOKEN holds a character that no header takes", "copy it once more from the vendor's page"
+            )
+        return Given(OzariCredentials(Secret(values["OZARI_TOKEN"])), tuple(warnings))
+    tenant, app, key, secret = (values[name] for name in CANBUS_NAMES)
+    return Given(CanbusCredentials(check_tenant(tenant), Secret(app), Secret(key), Secret(secret)), tuple(warnings))
+
+
+def secret_texts(credentials: Credentials) -> tuple[str, ...]:
+    """List the secrets that no output may show."""
+    if isinstance(credentials, OzariCredentials):
+        return (credentials.token.reveal(),)
+    return tuple(secret.reveal() for secret in (credentials.app_id, credentials.api_key, credentials.api_secret))
+
+
+def _read(name: str, environ: Mapping[str, str], warnings: list[str]) -> str | None:
+    value, path = environ.get(name), environ.get(name + FILE_SUFFIX)
+    if value is not None and path is not None:
+        raise UsageError(f"{name} and {name}{FILE_SUFFIX} are both set", "unset one of them")
+    if path is not None:
+        value = _read_file(name + FILE_SUFFIX, path, warnings)
+    return None if value is None else _check(name if path is None else name + FILE_SUFFIX, value)
+
+
+def _read_file(name: str, path: str, warnings: list[str]) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            status = Path(path).stat()
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no such path"
+        raise UsageError(
+            f"the file named by {name} cannot be read: {reason}", "check the path and its permissions"
+        ) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"the file named by {name} is too long for a credential", "check the path")
+    if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.append(f"the file named by {name} can be read by other users; `chmod 600` protects it")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"the file named by {name} is not text", "check the path") from None
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+
+
+def _check(name: str, value: str) -> str:
+    if not value:
+        raise UsageError(f"{name} is empty", "set it to the credential itself")
+    if not value.isprintable():
+        raise UsageError(
+            f"{name} holds a control character or a line break", "a credential is one line; copy it once more"
+        )
+    if value != value.strip():
+        raise UsageError(f"{name} begins or ends with a space", "remove it; a credential holds none")
+    return value

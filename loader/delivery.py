@@ -1,0 +1,265 @@
+"""The life of one chunk: attempt, verdict, wait, halve or go into doubt, until every record has an outcome.
+
+A worker takes a parcel, sends it once, and acts on the verdict; it never waits for a chunk that waits. A worker
+may be cancelled while its request has not left: then the parcel goes back, certainly not applied. Once it has left, the
+request is never cancelled by us; if somebody else does it, the record keeps its intent without an outcome, which means
+ambiguous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from loader.channel import Channel, LeftCancelled
+from loader.chunking import halve
+from loader.errors import RunStopped
+from loader.model import (
+    Ambiguous,
+    Chunk,
+    Created,
+    Halt,
+    NoResponse,
+    Outcome,
+    Record,
+    RecordId,
+    Rejected,
+    Resend,
+    Response,
+    Retry,
+    Settled,
+    Split,
+    Unknown,
+    Verdict,
+)
+from loader.reconcile import Reconciler
+from loader.retry import GiveUp, RetryBudget, RetryPolicy
+from loader.settlement import Settlement
+from loader.stopping import Stop
+from loader.targets.base import Target
+from loader.work import Parcel, Work
+from loader.world import World
+
+REMEMBERED_ANSWERS = 4096
+MISMATCHES_TO_STOP = 2
+"""Answers to somebody else's request, in a row: one may be a stray answer on a reused connection, two are a broken way."""
+
+UNCONFIRMED_SECONDS = 1.0
+"""Until a refused chunk is sent again whole, where the target did not say whether the credentials are good."""
+
+ONLY_CREATED = {Created}
+
+Prove = Callable[[Record, Created], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the pieces of one execution share."""
+
+    world: World
+    target: Target
+    channel: Channel
+    work: Work
+    settlement: Settlement
+    reconciler: Reconciler
+    stop: Stop
+    warn: Callable[[str], None]
+
+
+def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
+    """Turn a reply into a verdict. Without a response object only one thing counts: whether the request left."""
+    if isinstance(reply, Response):
+        return target.interpret(chunk, reply)
+    if reply.is_sent:
+        return Unknown(reply.error)
+    if reply.fatal_hint is not None:
+        return Halt("redirect" if "redirect" in reply.error else "patience", reply.error, reply.fatal_hint)
+    return Retry(reply.error)
+
+
+class GivenIds:
+    """Knows the ids of the last answers: an answer that gives one once more is a copy of an earlier one, whoever repeated it.
+
+    One id of each answer is enough, since a copy repeats all of them. It comes soon, or not at all.
+    """
+
+    def __init__(self) -> None:
+        self._last: deque[RecordId] = deque(maxlen=REMEMBERED_ANSWERS)
+        self._known: set[RecordId] = set()
+
+    def check(self, verdict: Verdict) -> Verdict:
+        """Return the verdict, or that the answer belongs to another request."""
+        if not isinstance(verdict, Settled):
+            return verdict
+        for outcome in verdict.outcomes:
+            if isinstance(outcome, Created) and outcome.id is not None:
+                if outcome.id in self._known:
+                    return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
+                if len(self._last) == REMEMBERED_ANSWERS:
+                    self._known.discard(self._last[0])
+                self._last.append(outcome.id)
+                self._known.add(outcome.id)
+                break
+        return verdict
+
+
+class Delivery:
+    """Delivers parcels, for as many workers as there are concurrency slots."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        policy: RetryPolicy,
+        *,
+        confirm_credentials: Callable[[], Awaitable[bool]],
+        learn_ceiling: Callable[[int], None],
+    ) -> None:
+        self.prove: Prove | None = None
+        """Set while the user's word about the key or stamp is not proved."""
+        self.before_alone: Callable[[], Awaitable[None]] | None = None
+        """Awaited before a record is sent, while one goes alone."""
+        self._parts = parts
+        self._policy = policy
+        self._budget = RetryBudget()
+        self._given = GivenIds()
+        self._confirm_credentials = confirm_credentials
+        self._learn_ceiling = learn_ceiling
+        self._mismatches = 0
+
+    async def worker(self) -> None:
+        """Deliver parcels until the work is closed."""
+        work, task = self._parts.work, asyncio.current_task()
+        while (parcel := await work.take()) is not None:
+            try:
+                await self._deliver(parcel, task)
+            finally:
+                work.done()
+
+    async def _deliver(self, parcel: Parcel, task: asyncio.Task[object] | None = None) -> None:
+        parts = self._parts
+        breaker = parts.channel.breaker
+        try:
+            if breaker is not None and not breaker.is_closed and await breaker.pass_through():
+                parcel = parts.work.first_alone(parcel)
+            if self.before_alone is not None:
+                await self.before_alone()
+            request = parts.target.encode(parcel.chunk)
+            reply = await parts.channel.send(request, is_record=True, task=task)
+        except LeftCancelled:
+            raise
+        except asyncio.CancelledError:
+            parts.work.put([parcel], is_front=True)
+            raise
+        parcel.attempts += 1
+        parts.channel.traffic.retries += parcel.attempts > 1
+        verdict = self._given.check(read(parts.target, parcel.chunk, reply))
+        try:
+            await self._act(parcel, verdict, len(request.body))
+        except asyncio.CancelledError:
+            if isinstance(verdict, Retry | Split):
+                parts.work.put([parcel], is_front=True)
+            raise
+
+    async def _act(self, parcel: Parcel, verdict: Verdict, body_bytes: int) -> None:
+        match verdict:
+            case Settled():
+                await self._settle(parcel, verdict)
+            case Retry():
+                self._retry(parcel, verdict)
+            case Split():
+                await self._split(parcel, verdict, body_bytes)
+            case Unknown():
+                self._doubt(parcel, verdict)
+            case Halt():
+                self._parts.stop.halt(verdict)
+                if not verdict.may_be_applied:
+                    self._parts.work.put([parcel], is_front=True)
+            case _:
+                assert_never(verdict)
+
+    # --- one step for each verdict -------------------------------------------------------------------------------------
+
+    async def _settle(self, parcel: Parcel, verdict: Settled) -> None:
+        parts = self._parts
+        self._mismatches = 0
+        self._budget.succeed()
+        for warning in verdict.warnings:
+            parts.warn(warning)
+        records = parcel.chunk.records
+        if set(map(type, verdict.outcomes)) == ONLY_CREATED:
+            parts.settlement.conclude(records, verdict.outcomes)  # type: ignore[arg-type]  # a set of types is no narrowing
+        else:
+            self._sort_out(parcel, verdict)
+        if self.prove is not None:
+            for record, outcome in zip(records, verdict.outcomes, strict=True):
+                if isinstance(outcome, Created):
+                    await self.prove(record, outcome)
+                    return
+
+    def _sort_out(self, parcel: Parcel, verdict: Settled) -> None:
+        """Conclude what is known of a mixed answer; re-send what was not applied; take the rest into doubt."""
+        final: list[tuple[Record, Outcome]] = []
+        again: list[Record] = []
+        doubtful: dict[str, list[Record]] = {}
+        for record, outcome in zip(parcel.chunk.records, verdict.outcomes, strict=True):
+            if isinstance(outcome, Resend):
+                again.append(record)
+            elif isinstance(outcome, Ambiguous):
+                doubtful.setdefault(outcome.reason, []).append(record)
+            else:
+                final.append((record, outcome))
+        self._parts.settlement.conclude([record for record, _ in final], [outcome for _, outcome in final])
+        if again:
+            chunk = Chunk(tuple(again), parcel.chunk.in_doubt)
+            self._parts.work.put([Parcel(chunk, parcel.attempts)], is_front=True)
+        for reason, records in doubtful.items():
+            self._parts.reconciler.doubt(records, reason)
+
+    def _retry(self, parcel: Parcel, verdict: Retry) -> None:
+        parts = self._parts
+        breaker = parts.channel.breaker
+        step = self._policy.next_step(
+            parcel.attempts,
+            verdict,
+            breaker.bad_seconds() if breaker is not None else 0.0,
+            parts.world.draw(),
+            has_budget=self._budget.spend(is_throttled=verdict.is_throttled),
+        )
+        if isinstance(step, GiveUp):
+            parts.work.put([parcel], is_front=True)
+            hint = "see whether the target is up; go on with `loader resume RUN`"
+            parts.stop.fail(RunStopped("patience", step.reason, hint))
+            return
+        seconds = step.seconds
+        if step.is_pause:
+            parts.channel.throttle.pause(seconds)
+        parts.work.defer(parcel, seconds)
+
+    async def _split(self, parcel: Parcel, verdict: Split, body_bytes: int) -> None:
+        parts = self._parts
+        if verdict.must_ask_first and not await self._confirm_credentials():
+            parts.work.defer(parcel, UNCONFIRMED_SECONDS)
+            return
+        if verdict.is_too_large and len(parcel.chunk.records) > 1:
+            self._learn_ceiling(body_bytes // 2)
+        if len(parcel.chunk.records) > 1:
+            first, second = halve(parcel.chunk)
+            parts.work.put([Parcel(second, parcel.attempts), Parcel(first, parcel.attempts)], is_front=True)
+            return
+        outcome: Outcome = Rejected("target", verdict.code, verdict.message)
+        if parcel.chunk.in_doubt:
+            outcome = Ambiguous(f"sent twice; the second time it was refused: {verdict.message}")
+        parts.settlement.conclude(parcel.chunk.records, [outcome])
+
+    def _doubt(self, parcel: Parcel, verdict: Unknown) -> None:
+        parts = self._parts
+        if verdict.is_mismatch:
+            parts.channel.drop_idle()
+            self._mismatches += 1
+            if self._mismatches >= MISMATCHES_TO_STOP:
+                hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
+                parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
+        parts.reconciler.doubt(parcel.chunk.records, verdict.reason, verdict.status)

@@ -1,0 +1,43 @@
+"""What is remembered of records in doubt: since when, how often the server failed on them, and which stand twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from loader.model import Record, RecordId
+
+
+@dataclass(slots=True)
+class Doubt:
+    """One ambiguous record. `lost_at` is when its connection died, by the run's clock."""
+
+    record: Record
+    reason: str
+    lost_at: float
+    looks: int = 0
+
+
+@dataclass(slots=True)
+class Fault:
+    """The server errors of one record. `successes_before` tells later whether others succeeded meanwhile."""
+
+    status: int
+    successes_before: int
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A record that stands in the target more than once."""
+
+    source: int
+    number: int
+    ids: tuple[RecordId, ...]
+
+
+@dataclass(slots=True)
+class Suspicions:
+    """What the report says of duplicates: proved ones, and records that were re-sent blindly by the user's word."""
+
+    twins: list[Twin] = field(default_factory=list)
+    blind: int = 0

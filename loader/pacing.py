@@ -1,0 +1,122 @@
+"""Even pacing at a rate that is found while sending: the loop-side half of `rate`.
+
+It owns the clock readings, the jitter and the waiting that the pure function must not do. A 429 slows down by `rate`'s rules;
+nothing is caught up after a pause, beyond the few milliseconds by which a timer was late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from math import inf
+
+from loader import rate
+from loader.waiting import MIN_WAIT_SECONDS, Failed, Line, Signal, Success, Throttled, Ticket
+
+CANARY_JITTER = 0.1
+CLOSED_GLANCE_SECONDS = 0.05
+"""A closed gate may open early, when a request sent before it closed is accepted; it is looked at this often."""
+
+
+class AutoThrottle:
+    """Even pacing at the rate that `rate` finds; `start_per_second` is a hint where to begin."""
+
+    def __init__(
+        self,
+        start_per_second: float | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._clock = clock or asyncio.get_running_loop().time
+        self._draw = draw
+        self._state = rate.begin(self._clock(), start_per_second)
+        self._line = Line(self._grant, self._give_back, clock=self._clock, sleep=sleep)
+        self._number = 0
+        self._paused_until = -inf
+        # The gate for which a jitter was drawn, and the time drawn.
+        self._canary_gate = (-inf, -inf)
+
+    async def admit(self) -> Ticket:
+        """Wait until one request may be sent."""
+        return await self._line.admit()
+
+    def answered(self, ticket: Ticket, signal: Signal) -> None:
+        """Say how the request of a ticket ended."""
+        rate.apply(self._state, _event(ticket, signal), self._clock())
+        self._line.wake()
+
+    def told(self, limit: float, remaining: float, reset_seconds: float) -> None:
+        """Follow what the target's headers say about its limit."""
+        rate.apply(self._state, rate.Limits(limit, remaining, reset_seconds), self._clock())
+
+    def pause(self, seconds: float) -> None:
+        """Admit nothing for this long."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        # Time in which nothing goes is no reason to go faster.
+        self._state.grown_until = max(self._state.grown_until, self._paused_until)
+
+    def describe(self) -> str:
+        """Say the present rate in a few words."""
+        words = {"start": "growing", "hold": "holding", "probe": "probing"}
+        state = "waiting for the target" if self._state.is_closed else words[self._state.mode]
+        return f"{self._state.rate:.4g}/s, {state}"
+
+    @property
+    def rate_per_second(self) -> float:
+        """Return the present rate."""
+        return self._state.rate
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many tickets are not answered yet."""
+        return self._state.in_flight
+
+    @property
+    def limited_by_rate_seconds(self) -> float:
+        """Return for how long somebody waited for admission."""
+        return self._line.waited_seconds
+
+    async def _grant(self, wanted: int) -> tuple[Sequence[Ticket], float]:
+        state, now = self._state, self._clock()
+        if now < self._paused_until:
+            return (), max(self._paused_until - now, MIN_WAIT_SECONDS)
+        rate.advance(state, now)
+        tickets: list[Ticket] = []
+        while len(tickets) < wanted:
+            due = self._due()
+            if due == inf or state.in_flight >= rate.in_flight_cap(state):
+                return tickets, inf
+            if due > now:
+                seconds = min(due - now, CLOSED_GLANCE_SECONDS) if state.is_closed else due - now
+                return tickets, max(seconds, MIN_WAIT_SECONDS)
+            self._number += 1
+            tickets.append(Ticket(self._number, now, state.rate))
+            rate.apply(state, rate.Acquired(self._number), now)
+        return tickets, 0.0
+
+    def _due(self) -> float:
+        due = rate.next_send_at(self._state)
+        if not self._state.is_closed or due == inf:
+            return due
+        if self._canary_gate[0] != due:
+            # Canaries of several loaders must not come in step.
+            jitter = CANARY_JITTER * self._draw() * self._state.pause
+            self._canary_gate = (due, due + jitter)
+        return self._canary_gate[1]
+
+    def _give_back(self, ticket: Ticket) -> None:
+        self.answered(ticket, Failed())
+
+
+def _event(ticket: Ticket, signal: Signal) -> rate.Event:
+    sent = rate.Sent(*ticket)
+    match signal:
+        case Success(seconds):
+            return rate.Success(sent, seconds)
+        case Throttled(retry_after):
+            return rate.Throttled(sent, retry_after)
+        case Failed():
+            return rate.Failure(sent)

@@ -1,0 +1,142 @@
+"""The whole flow, top to bottom: open the run, ask who we are, read -> shape -> send -> log, drain, report.
+
+This file puts the parts together and decides their order; each step is somewhere else. Nothing is sent before the run
+is locked and the target has said whose credentials these are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+from loader.checkpoint import Tools
+from loader.errors import LoaderError, RunMismatch
+from loader.launch import Launch
+from loader.opening import OpenRun, open_run
+from loader.plan import LoadPlan
+from loader.progress import Observer
+from loader.reconcile import Word
+from loader.rehearsal import rehearse
+from loader.remedy_choice import can_ask
+from loader.report import Report
+from loader.run_directory import END_NOTE
+from loader.settlement import Sink
+from loader.stopping import Stop
+from loader.world import World
+
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+async def run_load(
+    plan: LoadPlan,
+    *,
+    observer: Observer | None = None,
+    world: World | None = None,
+    tools: Tools | None = None,
+    sink: Sink | None = None,
+    has_room: asyncio.Event | None = None,
+    on_signal: Callable[[int], None] | None = None,
+) -> Report:
+    """Carry out a plan and return its report. Errors: LoaderError where the run cannot even begin.
+
+    `world` and `tools` stand in for the machine and the log's disk. `sink` is called with each group of records and
+    their outcomes; while `has_room` is clear, no more is read.
+    `on_signal`: handle SIGHUP, SIGINT and SIGTERM, the first by draining, the second by calling this with the
+    signal's number (it is to end the process).
+    """
+    world = world or World()
+    if plan.is_dry_run:
+        return await rehearse(plan, observer, world)
+    stop = Stop()
+    with handled_signals(stop, on_signal):
+        async with open_run(plan, world, tools) as run:
+            finished = finished_report(run)
+            if finished is not None:
+                return finished
+            return await carry_out(Launch(run, stop, observer, world), stop, sink, has_room)
+
+
+async def run_reconcile(
+    plan: LoadPlan,
+    *,
+    word: Word | None = None,
+    observer: Observer | None = None,
+    world: World | None = None,
+    tools: Tools | None = None,
+    on_signal: Callable[[int], None] | None = None,
+) -> Report:
+    """Ask the target about the ambiguous records of a run; settle the rest by the user's word. Reads no new lines.
+
+    It asks where it can be asked, also in a run that was told not to (`--ambiguous hold`): this is the asking.
+    """
+    plan = replace(plan, options=replace(plan.options, ambiguous=None))
+    world = world or World()
+    stop = Stop()
+    with handled_signals(stop, on_signal):
+        async with open_run(plan, world, tools) as run:
+            return await carry_out(Launch(run, stop, observer, world, word), stop, settles_only=True)
+
+
+async def carry_out(
+    launch: Launch,
+    stop: Stop,
+    sink: Sink | None = None,
+    has_room: asyncio.Event | None = None,
+    *,
+    settles_only: bool = False,
+) -> Report:
+    """Run an execution to its end, or to a stop; its report says why it stopped. Errors: RunMismatch, before all else."""
+    try:
+        await launch.run(sink, has_room, settles_only=settles_only)
+    except RunMismatch:
+        await launch.abandon()
+        raise
+    except LoaderError as error:
+        stop.fail(error)
+    except BaseException:
+        await launch.close()
+        raise
+    return await launch.close()
+
+
+def finished_report(run: OpenRun) -> Report | None:
+    """Return the report of a run that is finished and has nothing left to do, or None."""
+    end = run.log.state.notes.get(END_NOTE)
+    if not run.is_resumed or run.has_grown or not end or end["state"] != "finished":
+        return None
+    if end["ambiguous"] and can_ask(run) and run.plan.options.ambiguous != "hold":
+        return None
+    names = {field.name for field in fields(Report)}
+    values = {name: value for name, value in end.items() if name in names}
+    values |= {"duplicates": tuple(values["duplicates"]), "warnings": tuple(values["warnings"])}
+    nothing = {"requests": 0, "retries": 0, "throttled": 0, "bytes_sent": 0, "seconds": 0.0}
+    values |= nothing | {"requests_per_second": 0.0, "records_per_second": 0.0, "limited_by": None}
+    return Report(**values | {"run": str(run.plan.run_directory), "finished_at": end["at"]})
+
+
+class handled_signals:  # noqa: N801 -- a context manager, used like a function
+    """Drain at the first signal, end at the second; leave the handlers as they were."""
+
+    def __init__(self, stop: Stop, on_second: Callable[[int], None] | None) -> None:
+        self._stop = stop
+        self._on_second = on_second
+
+    def __enter__(self) -> None:
+        if self._on_second is not None:
+            loop = asyncio.get_running_loop()
+            for number in SIGNALS:
+                loop.add_signal_handler(number, self._received, number)
+
+    def _received(self, number: int) -> None:
+        if self._stop.signal is None:
+            self._stop.interrupt(number)
+        elif self._on_second is not None:
+            self._on_second(number)
+
+    def __exit__(self, *_: object) -> None:
+        if self._on_second is not None:
+            loop = asyncio.get_running_loop()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)

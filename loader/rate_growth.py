@@ -1,0 +1,141 @@
+"""Rate finding, the way up: growth with time, and what latencies say (rate.md 3.3 and 3.6).
+
+A 429 moves only the rate; latency moves the rate softly and the cap on requests in flight hard. The two signals never share a
+dial, or their loops would chase each other. The latency of a 429 is never sampled: it is quick and would lower the base.
+"""
+
+from __future__ import annotations
+
+from math import exp
+
+from loader.rate_state import (
+    BASE_SECONDS,
+    GROWTH_PER_SECOND,
+    LONG_GROWTH,
+    MAX_ACCELERATION,
+    MAX_PER_SECOND,
+    MAX_SAMPLES,
+    MIN_DOUBLING_SECONDS,
+    MIN_PER_SECOND,
+    MIN_SAMPLES,
+    SHORT_SCALE_SECONDS,
+    State,
+)
+
+FREE_BELOW = 0.93
+"""Below this share of a credible ceiling, growth is nearly free."""
+ACCELERATE_ABOVE = 1.05
+SEARCH_ACCELERATION = 4.0
+"""The first cuts may go far too deep, in a sliding window above all: then the way back to where trouble began is quick."""
+STEP_SECONDS = 0.05
+MIN_INTERVAL_SECONDS = 0.25
+
+
+def advance(state: State, now: float) -> None:
+    """Grow the rate for the time that went by. Growth depends on elapsed time alone, not on how often this is called."""
+    elapsed = now - state.grown_until
+    if elapsed <= 0:
+        return
+    state.grown_until = now
+    if state.is_closed or state.is_told:
+        return
+    if state.mode == "hold":
+        if now >= state.hold_until and _may_probe(state):
+            state.mode = "probe"
+    elif state.mode == "start":
+        # Never outrun the evidence: the rate may be twice what was really delivered.
+        highest = max(2 * state.delivered + 20, state.rate)
+        doubling = max(MIN_DOUBLING_SECONDS, 1.5 * state.smoothed_latency)
+        # The exponent is bounded so that a long sleep cannot overflow.
+        state.rate = min(state.rate * 2.0 ** min(elapsed / doubling, 64.0), highest, MAX_PER_SECOND)
+    else:
+        _probe(state, elapsed)
+
+
+def _may_probe(state: State) -> bool:
+    return state.budget >= state.cost or (state.rate < FREE_BELOW * state.ceiling and state.budget > -state.cost)
+
+
+def _probe(state: State, elapsed: float) -> None:
+    rate = state.rate
+    highest = min(max(1.3 * state.delivered + 5, rate), MAX_PER_SECOND)
+    # Acceleration depends on the rate itself, so it is integrated in small steps.
+    while elapsed > 0 and rate < highest:
+        step = min(elapsed, STEP_SECONDS)
+        rate *= exp(_growth(state, rate) * step)
+        elapsed -= step
+    state.rate = min(rate, highest)
+
+
+def _growth(state: State, rate: float) -> float:
+    growth = GROWTH_PER_SECOND if state.scale <= SHORT_SCALE_SECONDS else LONG_GROWTH / state.scale
+    excess = rate / state.ceiling - ACCELERATE_ABOVE
+    if excess > 0:
+        growth *= min(MAX_ACCELERATION, 2.0 ** (excess / 0.05))
+    elif state.is_searching and rate < FREE_BELOW * state.ceiling:
+        growth *= SEARCH_ACCELERATION
+    if growth > GROWTH_PER_SECOND:
+        # At most 5 % per latency, so that what is in flight overshoots by no more.
+        growth = min(growth, max(GROWTH_PER_SECOND, 0.05 / max(state.smoothed_latency, 1e-3)))
+    return growth
+
+
+def measure(state: State, seconds: float, now: float) -> None:
+    """Take note of one accepted request and its latency."""
+    state.smoothed_latency = seconds if not state.accepted else 0.9 * state.smoothed_latency + 0.1 * seconds
+    _count_delivered(state, now)
+    if state.is_closed:
+        return
+    if state.interval_started is None:
+        state.interval_started = now
+    state.interval_answers += 1
+    if len(state.samples) < MAX_SAMPLES:
+        state.samples.append(seconds)
+    length = now - state.interval_started
+    if state.interval_answers >= MIN_SAMPLES and length >= max(MIN_INTERVAL_SECONDS, state.smoothed_latency):
+        _end_interval(state, state.interval_answers / length, now)
+
+
+def forget_interval(state: State, now: float) -> None:
+    """Begin measuring afresh: after a pause, what was delivered says nothing about what could be."""
+    state.interval_started = None
+    state.interval_answers = 0
+    state.samples.clear()
+    state.bucket_started = now
+    state.bucket_answers = 0
+
+
+def _count_delivered(state: State, now: float) -> None:
+    if state.bucket_started is None:
+        state.bucket_started = now
+        return
+    state.bucket_answers += 1
+    length = now - state.bucket_started
+    if length >= max(MIN_INTERVAL_SECONDS, state.smoothed_latency):
+        state.delivered = state.bucket_answers / length
+        state.bucket_started = now
+        state.bucket_answers = 0
+
+
+def _end_interval(state: State, delivered: float, now: float) -> None:
+    median = sorted(state.samples)[len(state.samples) // 2]
+    state.medians = [entry for entry in state.medians if entry[0] > now - BASE_SECONDS]
+    state.medians.append((now, median))
+    state.base_latency = min(value for _, value in state.medians)
+    is_slow = median > 1.5 * state.base_latency + 0.002
+    state.slow_intervals = state.slow_intervals + 1 if is_slow else 0
+    state.interval_started = now
+    state.interval_answers = 0
+    state.samples.clear()
+    if state.slow_intervals > 1:
+        state.slow_intervals = 0
+        _slow_down(state, delivered, now)
+
+
+def _slow_down(state: State, delivered: float, now: float) -> None:
+    """Take the rate back to what the target delivers without a queue."""
+    rate = max(min(max(0.95 * delivered, 0.8 * state.rate), state.rate), MIN_PER_SECOND)
+    state.ceiling = rate if state.mode == "start" else min(state.ceiling, rate / 0.97)
+    state.rate = rate
+    state.mode = "hold"
+    state.hold_until = now + state.hold_seconds

@@ -1,0 +1,193 @@
+"""Rate finding, the nouns: the constants with their reasons, what is remembered, and what can happen.
+
+All of it is plain numbers; no clock, no random draw, no I/O. The design is the one of rate.md section 3, which was tried on 299
+simulated targets; the sections named in comments are its. Times are seconds of any one monotonic clock, rates are requests
+a second.
+
+The words used here:
+- episode: the first 429 that is news (sent after the last cut); at most one cut is made for it.
+- run: episodes close to each other; they belong to one search for one limit.
+- gate: nothing goes before it. Closed: only a canary, one request at a time, until one is accepted.
+- budget: 429s that probing may still cost. It grows with every success, so that 429s stay under 1 %.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal, NamedTuple, TypeAlias
+
+Mode: TypeAlias = Literal["start", "hold", "probe"]
+
+START_PER_SECOND = 10.0
+"""Two 429s at worst in the first half second, for a target that allows 5 a second."""
+MIN_PER_SECOND = 0.01
+"""Keeps the rate positive whatever is measured; slower than any limit we heard of."""
+MAX_PER_SECOND = 1e6
+"""Far past what one process can send; keeps the numbers finite."""
+MIN_DOUBLING_SECONDS = 0.5
+CUT = 0.03
+"""97 % of a failing rate: leaves two points for errors of the estimate."""
+LATER_CUTS = (CUT, CUT, 0.06, 0.12, 0.15)
+"""By episode of the run, where nothing can be measured."""
+GROWTH_PER_SECOND = 0.02
+"""The overshoot seen at the first 429 is then 1 to 3 %."""
+LONG_GROWTH = 0.05
+"""Growth within one window, where the target counts in long windows."""
+MAX_ACCELERATION = 16.0
+BUDGET_PER_SUCCESS = 0.005
+"""Half of the 1 % aimed at; the rest is for surprises. 0.003 to 0.007 gives the same results (section 4)."""
+MIN_BUDGET = -400.0
+FIRST_COST = 2.0
+HOLD_SECONDS = 2.0
+MAX_HOLD_SECONDS = 6.0
+NEAR_CEILING = 0.08
+"""A probe that fails this close to the ceiling taught nothing new; the next one waits longer."""
+MAX_RETRY_AFTER_SECONDS = 90.0
+"""Longer is no pacing signal; the ladder applies, at 60 s steps harmless even if the header was honest."""
+MIN_LONG_RETRY_AFTER_SECONDS = 2.0
+"""Up to here a Retry-After may be a rounded-up fraction of a second (section 6, point 8)."""
+MAX_PAUSE_SECONDS = 60.0
+DOUBLING_PAUSE_SECONDS = 4.0
+SHORT_SCALE_SECONDS = 2.0
+"""Windows up to here need no special care: even spacing makes all short limiters look alike."""
+MIN_ANSWERS = 15
+MIN_ANSWERS_LONG = 60
+"""Answers since the last cut before another one: in a long sliding window the relief of a cut comes a minute later."""
+BASE_SECONDS = 120.0
+"""The base latency is the least median of this long."""
+MIN_SAMPLES = 50
+MAX_SAMPLES = 512
+"""Latencies of one interval that are kept; the median of more is no better."""
+BURST_SECONDS = 0.005
+"""The client's own bucket: a full-size one breaks small buckets of the target after every pause (section 6, point 11)."""
+TIMER_SECONDS = 0.002
+"""Event loop timers are late by up to a millisecond or two; that much is made up for, at any rate."""
+
+
+class Sent(NamedTuple):
+    """One admitted request: its number, when it went, and the rate in force then."""
+
+    number: int
+    at: float
+    rate: float
+
+
+class Acquired(NamedTuple):
+    """A request goes out now."""
+
+    number: int
+
+
+class Success(NamedTuple):
+    """The target took the request. `seconds` is the latency of this attempt alone, no wait in it."""
+
+    sent: Sent
+    seconds: float
+
+
+class Throttled(NamedTuple):
+    """The target said: too fast. `retry_after` in seconds, where it named a time."""
+
+    sent: Sent
+    retry_after: float | None = None
+
+
+class Failure(NamedTuple):
+    """The request ended in any other way (timeout, reset, 5xx): no word about the rate."""
+
+    sent: Sent
+
+
+class Limits(NamedTuple):
+    """The target's headers said: `limit` requests a window, `remaining` of them in the next `reset_seconds`."""
+
+    limit: float
+    remaining: float
+    reset_seconds: float
+
+
+Event: TypeAlias = Acquired | Success | Throttled | Failure | Limits
+
+
+@dataclass(slots=True)
+class State:
+    """Everything remembered about the target's limit. `rate` and `mode` are what matters to a reader."""
+
+    rate: float = START_PER_SECOND
+    mode: Mode = "start"
+    # The rate at which trouble is expected.
+    ceiling: float = inf
+    # Growth is applied up to this time.
+    grown_until: float = 0.0
+    hold_until: float = 0.0
+    hold_seconds: float = HOLD_SECONDS
+    # Told by headers: no growth, no probing.
+    is_told: bool = False
+
+    last_sent: float = -inf
+    in_flight: int = 0
+    # Requests accepted so far; positions in this count stand beside the times below.
+    accepted: int = 0
+
+    # 429s of requests sent at or before this time are old news.
+    fence: float = -inf
+    last_episode: float = -inf
+    cut_at: float = -inf
+    cut_accepted: int = 0
+    cut_closed_seconds: float = 0.0
+    accepted_since_cut: int = 0
+    throttled_since_cut: int = 0
+
+    run_started: float = 0.0
+    run_accepted: int = 0
+    run_closed_seconds: float = 0.0
+    run_throttled: int = 0
+    episodes: int = 0
+    failed_canaries: int = 0
+    rate_before: float = START_PER_SECOND
+    ceiling_before: float = inf
+
+    not_before: float = -inf
+    is_closed: bool = False
+    canary: int | None = None
+    pause: float = 0.0
+    closed_at: float = 0.0
+    # Sum over all closed times that have ended.
+    closed_seconds: float = 0.0
+    newest_throttled_at: float = -inf
+
+    budget: float = 0.0
+    # 429s that one run is expected to cost.
+    cost: float = FIRST_COST
+    # Finding the limit for the first time is not charged to the budget (section 6, point 1).
+    is_searching: bool = True
+
+    # The length of the target's window, as far as it matters: 1 s until a longer one shows itself.
+    scale: float = 1.0
+    opened_at: float | None = None
+    opened_accepted: int = 0
+    short_openings: int = 0
+    long_openings: int = 0
+    outage_ended: float = -inf
+
+    smoothed_latency: float = 0.0
+    base_latency: float | None = None
+    interval_started: float | None = None
+    interval_answers: int = 0
+    samples: list[float] = field(default_factory=list)
+    # (time, median) of the intervals of the last 120 s.
+    medians: list[tuple[float, float]] = field(default_factory=list)
+    slow_intervals: int = 0
+    # Successes a second, measured over a quarter of a second or one latency.
+    delivered: float = 0.0
+    bucket_started: float | None = None
+    bucket_answers: int = 0
+
+    def copy(self) -> State:
+        """Return a state that shares nothing with this one."""
+        other = copy(self)
+        other.samples = self.samples.copy()
+        other.medians = self.medians.copy()
+        return other

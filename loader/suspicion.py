@@ -1,0 +1,101 @@
+"""A log may come back shorter than it was: a backup was restored, or somebody cut it. Then it does not know what it created.
+
+With a stamp nothing is lost by asking: behind the last intent the target is asked about each window before it is sent,
+until a whole window is absent. What is found is created; what is absent beside found ones is in doubt, since the run
+that sent it may have been killed a moment ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loader.delivery import Parts
+from loader.intake import Intake
+from loader.model import Created, Halt, Outcome, Record
+from loader.remedies import Known, Later, Lesson, Open, Remedy
+
+ASK_AGAIN_SECONDS = 1.0
+REASON = "sent by an earlier execution that the log does not know of"
+
+
+class AskFirst:
+    """Asks by stamp, and believes in a whole window that is absent."""
+
+    def __init__(self, parts: Parts, remedy: Remedy, intake: Intake) -> None:
+        self.is_on = True
+        self._parts = parts
+        self._remedy = remedy
+        self._intake = intake
+
+    async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
+        """Ask about a window's records; conclude those that are there, let the others become work."""
+        if not records:
+            return
+        free = self._parts.work.admit(records)
+        found: list[tuple[Record, Outcome]] = []
+        missing: list[Record] = []
+        size = self._remedy.size_after(0)
+        for first in range(0, len(free), size):
+            batch = free[first : first + size]
+            lessons = await self._ask(batch)
+            if isinstance(lessons, Halt):
+                self._parts.stop.halt(lessons)
+                return
+            for record, lesson in zip(batch, lessons, strict=True):
+                if isinstance(lesson, Known):
+                    found.append((record, lesson.outcome))
+                else:
+                    missing.append(record)
+        self._parts.settlement.conclude([record for record, _ in found], [outcome for _, outcome in found])
+        self.is_on = bool(found) or not is_behind
+        if found:
+            await self._parts.reconciler.found()
+            self._parts.reconciler.doubt(missing, REASON)
+        else:
+            self._intake.put(missing)
+
+    async def _ask(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+        """Ask until the target answers; the patience of the run ends it where it never does."""
+        parts = self._parts
+        while not parts.stop.is_requested:
+            lessons = await self._remedy.learn(records)
+            if isinstance(lessons, Halt):
+                return lessons
+            refused = next((lesson.reason for lesson in lessons if isinstance(lesson, Open)), None)
+            if refused is not None:
+                hint = "name a text field that the table stores as it is: `--stamp FIELD`, in a new run"
+                return Halt("answers", f"the target cannot be asked by the stamp: {refused}", hint)
+            if not any(isinstance(lesson, Later) for lesson in lessons):
+                return lessons
+            await parts.world.sleep(ASK_AGAIN_SECONDS)
+        return Halt("signal", "the run is stopping", "resume it")
+
+
+class SendInDoubt:
+    """Canbus: the question is the sending. A record that is there already is refused as a duplicate, and is ours.
+
+    Windows go out as doubtful until one has come back without such a refusal; nobody waits for the answer.
+    """
+
+    def __init__(self, parts: Parts, intake: Intake) -> None:
+        self.is_on = True
+        self._intake = intake
+        self._watched: list[tuple[set[tuple[int, int]], list[bool]]] = []
+        parts.settlement.sinks.append(self._watch)
+
+    async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
+        """Send a window's records as doubtful ones, and watch how they end."""
+        if records and is_behind:
+            self._watched.append(({(record.source, record.number) for record in records}, []))
+        self._intake.release(records, in_doubt=True)
+
+    def _watch(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        for record, outcome in zip(records, outcomes, strict=True):
+            for waiting, ours in self._watched:
+                if (record.source, record.number) in waiting:
+                    waiting.remove((record.source, record.number))
+                    if isinstance(outcome, Created) and outcome.id is None:
+                        ours.append(True)
+                    if not waiting and not ours:
+                        self.is_on = False
+        self._watched = [(waiting, ours) for waiting, ours in self._watched if waiting]

@@ -1,0 +1,159 @@
+"""What every answer has in common, whichever target sent it: statuses that mean the same everywhere, bodies, texts, Retry-After.
+
+Every function is total: no status, header or byte makes one raise. Foreign text leaves here only through `Plain`, which takes the
+target's secrets out of it (a server or a proxy may echo a request) and makes it safe to show.
+A status speaks of the request's effect and of nothing else; the body is asked only where the status leaves a choice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from loader.model import Halt, Response, Retry, Split, Unknown, Verdict
+from loader.wording import escape, secret_forms
+
+MAX_SHOWN_CHARACTERS = 200
+TELLING_CHARACTERS = 12
+"""A shorter secret (an app id may be a number) is also part of honest ids; those may not be lost for it."""
+MAX_RETRY_AFTER_SECONDS = 1e9
+"""Thirty years: a longer one is no number to reckon with. How long a run really waits is decided by `retry` and `rate`."""
+
+SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+# The two forms with a zone (RFC 9110 5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT". The third is
+# "Sun Nov  6 08:49:37 1994". Read by hand: strptime follows the locale, and email.utils brings a socket with it.
+ZONED_DATE = re.compile(r"[A-Za-z]{3,9}, ([0-9]{1,2})[ -]([A-Za-z]{3})[ -]([0-9]{4}|[0-9]{2}) ([0-9:]{8}) (?:GMT|UTC)")
+C_DATE = re.compile(r"[A-Za-z]{3} ([A-Za-z]{3}) +([0-9]{1,2}) ([0-9:]{8}) ([0-9]{4})")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+class Plain:
+    """Makes foreign text fit to show: without secrets, on one line, cut. Holds secrets; shows none."""
+
+    __slots__ = ("_secrets", "_telling")
+
+    def __init__(self, *secrets: str) -> None:
+        self._secrets = secret_forms(secret for secret in secrets if secret)
+        self._telling = tuple(form for form in self._secrets if len(form) >= TELLING_CHARACTERS)
+
+    def __call__(self, text: str) -> str:
+        """Return the text as it may be shown."""
+        return escape(self.clean(text), MAX_SHOWN_CHARACTERS)
+
+    def clean(self, text: str) -> str:
+        """Return the text without secrets, whole."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def is_clean(self, text: str) -> bool:
+        """Say whether foreign text may be kept as it is: no secret in it, nothing that cannot be shown, and not a long one."""
+        return self.are_clean((text,))
+
+    def are_clean(self, texts: Sequence[str]) -> bool:
+        """Say the same of many texts at once."""
+        joined = "".join(texts)
+        is_short = len(joined) <= MAX_SHOWN_CHARACTERS or len(max(texts, key=len)) <= MAX_SHOWN_CHARACTERS
+        return is_short and joined.isprintable() and not any(secret in joined for secret in self._telling)
+
+    def error(self, body: Mapping[str, Any] | None, status: int) -> str:
+        """Return the error text of an answer, or words that say there is none."""
+        for name in ("error", "message"):
+            text = body.get(name) if body else None
+            if isinstance(text, str) and text.strip():
+                return self(text)
+        return f"HTTP {status} without an error text"
+
+
+def read_object(response: Response) -> dict[str, Any] | None:
+    """Return the body where it is a complete JSON object, else None."""
+    if not response.is_complete:
+        return None
+    try:
+        value = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def common_verdict(response: Response) -> Verdict | None:
+    """Return what a status means for any request that changes something; None where the target has to say.
+
+    Source: reliability.md 2.3. A 503 is no promise that nothing was applied; nor is a 408, which may even belong to another
+    request (an idle connection's).
+    """
+    status = response.status
+    if 300 <= status < 400:
+        return redirect(response, may_be_applied=True)
+    if status == 413:
+        return Split("413", "the target says that the request is too large", is_too_large=True)
+    if status == 429:
+        return throttled(response)
+    if status == 408 or status >= 500:
+        return Unknown(f"the target answered {status}", status)
+    return None
+
+
+def common_reading(response: Response) -> Retry | Halt | None:
+    """Return what a status means for a request that changes nothing; None where the reader has to say."""
+    status = response.status
+    if 300 <= status < 400:
+        return redirect(response, may_be_applied=False)
+    if status == 429:
+        return throttled(response)
+    if status == 408 or status >= 500:
+        return Retry(f"the target answered {status}", retry_after_seconds(response.headers))
+    return None
+
+
+def redirect(response: Response, *, may_be_applied: bool) -> Halt:
+    """Stop on a redirect: following one could carry credentials to a stranger and turn a POST into a GET."""
+    return Halt(
+        "redirect",
+        f"the target answered with a redirect ({response.status})",
+        "the base URL is probably not the API's own; check --base-url (scheme, host, path)",
+        may_be_applied,
+    )
+
+
+def throttled(response: Response) -> Retry:
+    """Wait: the target says that requests come too fast."""
+    return Retry("throttled", retry_after_seconds(response.headers), is_throttled=True)
+
+
+# --- Retry-After --------------------------------------------------------------------------------------------------------
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return how long Retry-After asks to wait, at least 0.0; None where it is missing or cannot be read.
+
+    A date is measured against the answer's own Date, so that no clock of ours is believed; without one a date says nothing.
+    """
+    value = headers.get("retry-after", "").strip()
+    if SECONDS.fullmatch(value):
+        return min(float(value), MAX_RETRY_AFTER_SECONDS)
+    until = read_date(value)
+    sent = read_date(headers.get("date", "").strip())
+    if until is None or sent is None:
+        return None
+    return min(max((until - sent).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def read_date(text: str) -> datetime | None:
+    """Read an HTTP date in any of its three forms; None where it is none."""
+    if found := ZONED_DATE.fullmatch(text):
+        day, month, year, clock = found.groups()
+    elif found := C_DATE.fullmatch(text):
+        month, day, clock, year = found.groups()
+    else:
+        return None
+    full_year = int(year) if len(year) == 4 else int(year) + (1900 if int(year) >= 70 else 2000)
+    try:
+        hour, minute, second = (int(part) for part in clock.split(":"))
+        return datetime(full_year, MONTHS.index(month.lower()) + 1, int(day), hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
+        return None

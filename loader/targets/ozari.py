@@ -1,0 +1,174 @@
+"""What all of Ozari's calls share: names, headers, the preflight, and what a refusal means.
+
+Source: apis.md part 1. Names are checked here because the server checks them too ([D] OZ-err, OZ-ins), and because a table's
+name becomes part of a path. Errors carry free text and no machine code ([D] OZ-err), so statuses decide, and text only where
+one status has two meanings: 404 is "no match" with `matched` and "no table" without it ([D] OZ-upd, OZ-err; apis.md part
+5.3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import KeysView, Mapping
+from typing import Any
+
+from loader.errors import UsageError
+from loader.model import Halt, Rejected, Request, Response, Retry, Settled, Unknown, Verdict
+from loader.settings import OzariCredentials
+from loader.targets.answers import Plain, common_reading, common_verdict, read_object
+from loader.targets.base import Identity
+
+PRIMARY_KEY = "fid"
+NAME = re.compile(r"[A-Za-z0-9_]+")
+MAX_NAME_CHARACTERS = 64
+"""The longest identifier of the common databases; also keeps a path short."""
+MAX_KNOWN_NAMES = 4096
+"""Field names remembered as good. A table has some hundreds at most; a source with endless names must not fill the memory."""
+NO_TABLE = "Table not found"
+REFUSING_STATUSES = frozenset({400, 409, 411, 415, 422})
+"""Statuses that say: this record, as it is, was looked at and refused (reliability.md 2.3)."""
+
+
+class HiddenHeaders(dict[str, str]):
+    """Headers that show their names alone."""
+
+    def __repr__(self) -> str:
+        return f"HiddenHeaders({', '.join(self)})"
+
+
+class FieldNames:
+    """Checks field names. Good ones are remembered, so that a record of known fields costs one set operation."""
+
+    __slots__ = ("_forbidden", "_known")
+
+    def __init__(self, *forbidden: str) -> None:
+        self._forbidden = frozenset(forbidden)
+        self._known: set[str] = set()
+
+    def first_bad(self, names: KeysView[str]) -> str | None:
+        """Return the first name that is forbidden or malformed, or None."""
+        if names <= self._known:
+            return None
+        for name in names:
+            if name in self._forbidden or not NAME.fullmatch(name):
+                return name
+        if len(self._known) + len(names) <= MAX_KNOWN_NAMES:
+            self._known.update(names)
+        return None
+
+
+def check_table(table: str) -> str:
+    """Return a table's name. Errors: UsageError where it cannot be one."""
+    if len(table) > MAX_NAME_CHARACTERS or not NAME.fullmatch(table):
+        raise UsageError(
+            f"{table[:MAX_NAME_CHARACTERS]!r} is not an Ozari table",
+            f"a table's name is 1 to {MAX_NAME_CHARACTERS} of the letters A-Z, a-z, digits and the underscore",
+        )
+    return table
+
+
+def check_field(name: str, option: str, *, may_be_primary_key: bool = False) -> str:
+    """Return a field's name that an option gives. Errors: UsageError where it cannot be one."""
+    if len(name) > MAX_NAME_CHARACTERS or not NAME.fullmatch(name):
+        raise UsageError(
+            f"{option} {name[:MAX_NAME_CHARACTERS]!r} is not an Ozari field",
+            "a field's name is made of the letters A-Z, a-z, digits and the underscore",
+        )
+    if name == PRIMARY_KEY and not may_be_primary_key:
+        raise UsageError(
+            f"{option} {PRIMARY_KEY} cannot be used: the target gives out the primary key by itself",
+            "name a field that the source holds",
+        )
+    return name
+
+
+def bad_name(name: str, plain: Plain) -> Rejected:
+    """Refuse a record for a field name. Source: [D] OZ-ins, the two 400s that this spares."""
+    if name == PRIMARY_KEY:
+        return Rejected("map", "fid", f"the primary key {PRIMARY_KEY} cannot be set")
+    return Rejected("map", "field_name", f'"{plain(name)}" is not a field name: letters, digits and underscores only')
+
+
+def build_headers(credentials: OzariCredentials) -> Mapping[str, str]:
+    """Build the headers that every request carries. Source: [D] OZ-auth."""
+    return HiddenHeaders(
+        {
+            "Authorization": f"Bearer {credentials.token.reveal()}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+    )
+
+
+def records_path(table: str) -> str:
+    """Return the path that inserts. Source: [D] OZ-ins."""
+    return f"/integration/tables/{table}/records"
+
+
+def is_same_table(body: Mapping[str, Any], table: str) -> bool:
+    """Say whether an answer names the table that was asked; the case of its letters may differ."""
+    named = body.get("table")
+    return isinstance(named, str) and named.casefold() == table.casefold()
+
+
+def refusal(response: Response, table: str, plain: Plain) -> Verdict:
+    """Say what an answer other than 200 and 201 means for one record's request."""
+    common = common_verdict(response)
+    if common is not None:
+        return common
+    halt = halt_of(response, table, plain)
+    if halt is not None:
+        return halt
+    if response.status in REFUSING_STATUSES:
+        text = plain.error(read_object(response), response.status)
+        return Settled((Rejected("target", str(response.status), text),))
+    return Unknown(f"the target answered {response.status}, which is not documented", response.status)
+
+
+def halt_of(response: Response, table: str, plain: Plain) -> Halt | None:
+    """Return why nothing can succeed, for the statuses that say so."""
+    text = plain.error(read_object(response), response.status)
+    if response.status in (401, 403):
+        return Halt(
+            "credentials",
+            f"the target refuses the token ({response.status}: {text})",
+            "check OZARI_TOKEN; a token belongs to one company",
+        )
+    if response.status == 404 and NO_TABLE in text:
+        return Halt("table", f"there is no table {table}", "check --table, and that the token's company has it")
+    if response.status in (404, 405):
+        return Halt(
+            "table",
+            f"the target does not know this call ({response.status}: {text})",
+            "check --base-url: it ends before /integration",
+        )
+    return None
+
+
+# --- preflight ----------------------------------------------------------------------------------------------------------
+
+
+def preflight() -> Request:
+    """Build the token probe. Source: [D] OZ-auth."""
+    return Request("GET", "/integration/auth/test")
+
+
+def read_preflight(response: Response, plain: Plain) -> Identity | Retry | Halt:
+    """Read the token probe's answer."""
+    common = common_reading(response)
+    if common is not None:
+        return common
+    body = read_object(response)
+    text = plain.error(body, response.status)
+    if response.status in (404, 405):
+        return Halt(
+            "table",
+            f"this is not Ozari's API ({response.status}: {text})",
+            "check --base-url: it ends before /integration",
+        )
+    if response.status in (400, 401, 403) or (response.status == 200 and body and body.get("success") is False):
+        return Halt("credentials", f"the target refuses the token ({response.status}: {text})", "check OZARI_TOKEN")
+    company = body.get("company") if body else None
+    if response.status == 200 and body and body.get("success") is True and isinstance(company, str) and company:
+        return Identity(plain(company), f"ozari:{plain.clean(company)}")
+    return Retry(f"the token probe brought no company (HTTP {response.status})")

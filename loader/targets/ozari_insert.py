@@ -1,0 +1,150 @@
+"""Ozari insert: one record a request into `POST /integration/tables/:table/records`.
+
+Source: apis.md 1.3. The body is `{"fields":` + the line's own bytes + `}`; nothing is encoded again. A stamp goes in front as one
+more member. By the answer's echo an answer that belongs to another request is found out (`echo`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+
+from loader.mapping import text_of
+from loader.model import (
+    Chunk,
+    Created,
+    Halt,
+    Record,
+    RecordId,
+    Rejected,
+    Request,
+    Response,
+    Retry,
+    Settled,
+    Unknown,
+    Verdict,
+)
+from loader.settings import OzariCredentials, OzariInsert
+from loader.targets import ozari
+from loader.targets.answers import Plain, read_object
+from loader.targets.base import Identity
+from loader.targets.echo import compare
+from loader.targets.stamps import Stamps
+from loader.targets.values import lock_text
+
+OPENING, CLOSING = b'{"fields":', b"}"
+MAX_ID = 2**63 - 1
+"""The largest integer of the common databases; more is no auto-increment id."""
+MAX_ID_DIGITS = len(str(MAX_ID))
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """The documented answer; `fields` stays raw. Decoding into it costs a third of decoding everything."""
+
+    success: bool
+    table: str
+    inserted_id: int = msgspec.field(name="insertedId")
+    fields: msgspec.Raw
+
+
+DECODER = msgspec.json.Decoder(Answer)
+
+
+class OzariInsertTarget:
+    """See `base.Target`."""
+
+    name = "ozari insert"
+    max_records = 1
+    body_overhead_bytes = len(OPENING) + len(CLOSING)
+
+    def __init__(self, settings: OzariInsert, credentials: OzariCredentials, run_id: str) -> None:
+        self.table = ozari.check_table(settings.table)
+        self.headers = ozari.build_headers(credentials)
+        self._plain = Plain(credentials.token.reveal())
+        self._path = ozari.records_path(self.table)
+        self._key = None if settings.key is None else ozari.check_field(settings.key, "--key")
+        self._stamps = None
+        if settings.stamp is not None:
+            self._stamps = Stamps(ozari.check_field(settings.stamp, "--stamp"), run_id)
+        # Neither the stamp's field nor the primary key is ever known as good, so the one set operation looks for them too.
+        self._names = ozari.FieldNames(ozari.PRIMARY_KEY, *([settings.stamp] if settings.stamp else []))
+
+    def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
+        """Check names; write the stamp in front, or find the key."""
+        bad = self._names.first_bad(fields.keys())
+        if bad is not None:
+            if self._stamps is not None and bad == self._stamps.field:
+                return self._stamps.taken()
+            return ozari.bad_name(bad, self._plain)
+        if not fields:
+            return Rejected("map", "empty", "the record has no fields")
+        if self._stamps is not None:
+            stamp = self._stamps.text(source, number)
+            return Record(source, number, offset, self._stamps.write(stamp, data), stamp)
+        if self._key is not None:
+            key = text_of(fields, data, self._key) or None
+            return Record(source, number, offset, data, key, None if key is None else lock_text(key))
+        return Record(source, number, offset, data)
+
+    def encode(self, chunk: Chunk) -> Request:
+        """Build the request for the chunk's one record."""
+        (record,) = chunk.records
+        return Request("POST", self._path, OPENING + record.data + CLOSING)
+
+    def interpret(self, chunk: Chunk, response: Response) -> Verdict:
+        """Read the answer. Source: reliability.md 2.3; 201 by [D] OZ-err, 200 accepted as well (apis.md part 5.5)."""
+        (record,) = chunk.records
+        if response.status not in (200, 201):
+            return ozari.refusal(response, self.table, self._plain)
+        if not response.is_upload_complete:
+            return Unknown("the answer came before the request was sent whole", response.status)
+        return self._quick_look(record, response) or self._full_look(record, response)
+
+    def preflight(self) -> Request:
+        """Ask who the token belongs to."""
+        return ozari.preflight()
+
+    def read_preflight(self, response: Response) -> Identity | Retry | Halt:
+        """Read the company."""
+        return ozari.read_preflight(response, self._plain)
+
+    def _quick_look(self, record: Record, response: Response) -> Settled | None:
+        """Read the answer that nearly always comes: as documented, with the very bytes that were sent."""
+        try:
+            answer = DECODER.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        is_plain = (
+            answer.success and answer.table == self.table and 0 < answer.inserted_id <= MAX_ID and response.is_complete
+        )
+        return Settled((Created(answer.inserted_id),)) if is_plain and bytes(answer.fields) == record.data else None
+
+    def _full_look(self, record: Record, response: Response) -> Verdict:
+        body = read_object(response)
+        if body is None:
+            return Unknown("the record was probably created, but the answer cannot be read", response.status)
+        success = body.get("success")
+        if success is False and isinstance(body.get("error"), str):
+            return Settled((Rejected("target", str(response.status), self._plain.error(body, response.status)),))
+        if success is not True:
+            return Unknown("the answer says neither success nor an error", response.status)
+        if not ozari.is_same_table(body, self.table):
+            return Unknown("the answer names another table", response.status, is_mismatch="table" in body)
+        echo = body.get("fields")
+        if not isinstance(echo, dict):
+            return Settled((Created(read_id(body.get("insertedId"))),))
+        identity = self._stamps.field if self._stamps is not None else self._key
+        found = compare(orjson.loads(record.data), echo, identity if record.key is not None else None)
+        if found.is_mismatch:
+            return Unknown("the answer belongs to another record", response.status, is_mismatch=True)
+        return Settled((Created(read_id(body.get("insertedId"))),), found.changed)
+
+
+def read_id(value: Any) -> RecordId:
+    """Read an auto-increment id; None where there is none ([D] OZ-ins: `number | null`, and when it is null is [N])."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_ID_DIGITS:
+        value = int(value)
+    # Databases say 0 where a table has no auto-increment column; that is no id.
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ID else None

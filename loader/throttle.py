@@ -1,0 +1,244 @@
+"""How fast requests are admitted: every request to the target takes a ticket here, directly before it is sent.
+
+Two kinds. `FixedThrottle`, here: the rate that the user gave, as a token bucket of aiolimiter, which is used nowhere else.
+`AutoThrottle`, in `pacing`: the rate that `rate` finds, evenly paced. Both pause all traffic after a 429 and lower the
+rate. Neither knows requests, targets or HTTP: the caller says how each ticket ended, lost ones too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from math import inf
+from typing import Protocol
+
+from aiolimiter import AsyncLimiter
+
+from loader.pacing import AutoThrottle
+from loader.waiting import MIN_WAIT_SECONDS, Failed, Line, Signal, Success, Throttled, Ticket
+
+__all__ = ["AutoThrottle", "Failed", "FixedThrottle", "Signal", "Success", "Throttle", "Throttled", "Ticket"]
+
+LATENESS_SECONDS = 0.004
+"""How late a timer may be before a fixed rate loses by it: one wait of 2 ms, and two more of delay."""
+DEFAULT_BURST_SECONDS = 0.05
+JITTER = 0.1
+CUT_FACTOR = 0.85
+CLIMB_FACTOR = 1.05
+CLIMB_SECONDS = 10.0
+MAX_CLIMB_SECONDS = 300.0
+"""After each 429 the climb back waits twice as long: a rate that the target refuses is not tried every ten seconds."""
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 60.0
+MAX_BLOCK = 16
+"""Tokens taken at once from the limiter: one by one it costs more than all else about a ticket."""
+MAX_RETRY_AFTER_SECONDS = 90.0
+"""Longer is no pacing signal (rate.md 3.2); our own growing pauses apply."""
+
+
+class Throttle(Protocol):
+    """What admits requests. Contract: each ticket is answered exactly once."""
+
+    async def admit(self) -> Ticket:
+        """Wait until one request may be sent. To be called directly before sending it."""
+        ...
+
+    def answered(self, ticket: Ticket, signal: Signal) -> None:
+        """Say how the request of a ticket ended."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Admit nothing for this long."""
+        ...
+
+    def describe(self) -> str:
+        """Say the present rate in a few words."""
+        ...
+
+    @property
+    def rate_per_second(self) -> float:
+        """Return the present rate."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many tickets are not answered yet."""
+        ...
+
+    @property
+    def limited_by_rate_seconds(self) -> float:
+        """Return for how long somebody waited for admission."""
+        ...
+
+
+class FixedThrottle:
+    """A token bucket: in no window of one second more than rate + burst, and the mean within 0.5 % while there is work.
+
+    A bucket as small as one token loses a little with each late timer. It is made deeper by what may be lost, and
+    drips as much slower, so that depth + one second's drip stays rate + burst.
+    """
+
+    def __init__(
+        self,
+        rate_per_second: float,
+        burst: float | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._clock = clock or asyncio.get_running_loop().time
+        self._draw = draw
+        asked = max(1.0, rate_per_second * DEFAULT_BURST_SECONDS) if burst is None else max(1.0, float(burst))
+        self._depth = max(asked, 1 + LATENESS_SECONDS * rate_per_second)
+        # Tokens a second: the user's, and the present one, lower after a 429.
+        self._top_drip = rate_per_second - (self._depth - asked)
+        self._drip = self._top_drip
+        self._shown_per_drip = rate_per_second / self._top_drip
+        self._limiter = AsyncLimiter(self._depth, self._depth / self._drip)
+        # When the bucket will be full again if nothing is taken. It mirrors the limiter, which cannot be asked how long
+        # to wait, and would set a timer too short for uvloop. It alone says when a ticket goes; so what was taken from
+        # the limiter beforehand, into the pocket, lets nothing go earlier.
+        self._full_at = -inf
+        self._block = min(MAX_BLOCK, int(self._depth / 4))
+        self._pocket = 0
+        self._is_limiter_old = False
+        self._line = Line(self._grant, self._give_back, clock=self._clock, sleep=sleep)
+        self._number = 0
+        self._in_flight = 0
+        self._paused_until = -inf
+        self._cut_at = -inf
+        self._climb_at = inf
+        self._climb_seconds = CLIMB_SECONDS
+        self._next_pause = FIRST_PAUSE_SECONDS
+
+    async def admit(self) -> Ticket:
+        """Wait until one request may be sent."""
+        return self._from_pocket() or await self._line.admit()
+
+    def answered(self, ticket: Ticket, signal: Signal) -> None:
+        """Say how the request of a ticket ended."""
+        self._in_flight -= 1
+        match signal:
+            case Throttled(retry_after):
+                self._slow_down(ticket, retry_after)
+            case Success():
+                if ticket.at > self._cut_at:
+                    self._next_pause = FIRST_PAUSE_SECONDS
+                    if self._drip < self._top_drip:
+                        self._climb()
+            case Failed():
+                pass
+
+    def pause(self, seconds: float) -> None:
+        """Admit nothing for this long."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def describe(self) -> str:
+        """Say the present rate in a few words."""
+        return f"{self.rate_per_second:.4g}/s"
+
+    @property
+    def rate_per_second(self) -> float:
+        """Return the present rate."""
+        return self._drip * self._shown_per_drip
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many tickets are not answered yet."""
+        return self._in_flight
+
+    @property
+    def limited_by_rate_seconds(self) -> float:
+        """Return for how long somebody waited for admission."""
+        return self._line.waited_seconds
+
+    def _from_pocket(self) -> Ticket | None:
+        """Give a ticket whose token is taken already, where one may go now and nobody waits."""
+        if not self._pocket or not self._line.is_empty:
+            return None
+        now = self._clock()
+        if now < self._paused_until or self._is_limiter_old or self._tokens(now) < 1:
+            return None
+        self._pocket -= 1
+        self._full_at = max(self._full_at, now) + 1 / self._drip
+        self._number += 1
+        self._in_flight += 1
+        return Ticket(self._number, now, self._drip * self._shown_per_drip)
+
+    async def _grant(self, wanted: int) -> tuple[Sequence[Ticket], float]:
+        now = self._clock()
+        if now < self._paused_until:
+            return (), max(self._paused_until - now, MIN_WAIT_SECONDS)
+        if self._is_limiter_old:
+            await self._renew(now)
+        tokens = self._tokens(now)
+        count = min(wanted, int(tokens + 1e-9))
+        if count < 1 or not await self._take(count):
+            # The hair more keeps rounding from costing another round.
+            return (), max((1 - tokens) / self._drip + 1e-6, MIN_WAIT_SECONDS)
+        self._full_at = max(self._full_at, now) + count / self._drip
+        first = self._number + 1
+        self._number += count
+        self._in_flight += count
+        rate = self.rate_per_second
+        return [Ticket(number, now, rate) for number in range(first, first + count)], MIN_WAIT_SECONDS
+
+    async def _take(self, count: int) -> bool:
+        """Take tokens, from the pocket and from the limiter, and fill the pocket; False where there are not so many."""
+        missing = count - self._pocket
+        if missing <= 0:
+            self._pocket -= count
+            return True
+        for block in (self._block, 0):
+            if self._limiter.has_capacity(missing + block):
+                # Has capacity, so it does not wait.
+                await self._limiter.acquire(missing + block)
+                self._pocket = block
+                return True
+        return False
+
+    def _give_back(self, _ticket: Ticket) -> None:
+        # Its token is not returned: nobody waits, and the bucket drips a new one.
+        self._in_flight -= 1
+
+    def _tokens(self, now: float) -> float:
+        return self._depth - max(0.0, self._full_at - now) * self._drip
+
+    async def _renew(self, now: float) -> None:
+        """Replace the limiter by one of the present rate that is as empty as the old one, so that no second burst comes."""
+        missing = self._depth - self._tokens(now)
+        self._limiter = AsyncLimiter(self._depth, self._depth / self._drip)
+        await self._limiter.acquire(missing)
+        self._pocket = 0
+        self._is_limiter_old = False
+
+    def _set_drip(self, drip: float) -> None:
+        now = self._clock()
+        missing = self._depth - self._tokens(now)
+        self._drip = drip
+        self._full_at = now + missing / drip
+        self._is_limiter_old = True
+
+    def _slow_down(self, ticket: Ticket, retry_after: float | None) -> None:
+        now = self._clock()
+        asked = retry_after if retry_after is not None and 0 < retry_after <= MAX_RETRY_AFTER_SECONDS else None
+        if asked is not None:
+            self.pause(asked)
+        if ticket.at <= self._cut_at:
+            return
+        if asked is None:
+            self.pause(self._next_pause * (1 + JITTER * self._draw()))
+            self._next_pause = min(2 * self._next_pause, MAX_PAUSE_SECONDS)
+        self._cut_at = now
+        self._set_drip(self._drip * CUT_FACTOR)
+        self._climb_at = self._paused_until + self._climb_seconds
+        self._climb_seconds = min(2 * self._climb_seconds, MAX_CLIMB_SECONDS)
+
+    def _climb(self) -> None:
+        now = self._clock()
+        if now < self._climb_at:
+            return
+        self._climb_at = now + CLIMB_SECONDS
+        self._set_drip(min(self._drip * CLIMB_FACTOR, self._top_drip))

@@ -1,0 +1,281 @@
+"""One request out, one answer back. Owns the HTTP session, its timeouts and its proof of what left the process.
+
+The interface is `world.Transport`. `SessionTransport` here is the stock one; `lean` has a quicker one, for rates that a session
+cannot send. Both pass the same contract suite, and `choose_transport` says which of them a load gets.
+
+Laws:
+- `send` never raises, save for cancellation. A status counts only where it was read from a response object.
+- `is_sent` is False only where `MarkedRequest.send` has not begun: aiohttp writes nothing of a request anywhere else, and it
+  begins before the first byte is handed to the socket (reliability.md 0.4). No exception class proves anything.
+- Nothing is ever sent twice. aiohttp by itself sends GET, PUT and DELETE again after a lost connection (rows 38 to 40); that is
+  switched off, and `MarkedRequest` refuses to be sent twice for one attempt should the switch ever move.
+- No redirect, no cookie, no proxy or password from the environment, no decompression, no unbounded read.
+- Every URL is compared with the origin fixed at the start.
+
+Why neither a trace nor aiohttp's own timers (measured, alternating blocks, 64 connections): the trace hook costs a sixth of a
+request, the timers for total and reading a fifth. A request class is as public as a trace and costs nothing; one timer
+for all attempts (`exchange.Deadlines`) ends each in the same way as aiohttp's does: it cancels the task and takes that back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp.payload import Payload
+from multidict import CIMultiDict
+
+from loader.addresses import check_base_url, check_proxy
+from loader.connector import IS_ALONE, CheckedConnector, make_tls
+from loader.exchange import (
+    MAX_ANSWER_BYTES,
+    MAX_CACHED_PATHS,
+    NOT_OURS,
+    SLICE_BYTES,
+    TIMED_OUT,
+    Deadlines,
+    build_url,
+    max_answer_bytes,
+    read_capped,
+    timeouts_of,
+)
+from loader.failures import CHECK_URL, describe, fatal_hint
+from loader.model import NoResponse, Request, Response
+from loader.settings import TransportName
+from loader.world import Transport
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.connector import Connection
+    from yarl import URL
+
+__all__ = ["MAX_ANSWER_BYTES", "SessionTransport", "build_url", "choose_transport"]
+
+SESSION_REACH_PER_SECOND = 2_000
+"""Requests a second that a session surely sends on one slow core with everything around it; beyond them the lean way."""
+
+
+def choose_transport(  # noqa: PLR0913 -- a transport's own arguments, and the two that choose it
+    name: TransportName,
+    origin: str,
+    headers: Mapping[str, str],
+    *,
+    rate_per_second: float | None = None,
+    concurrency: int,
+    timeout_seconds: float,
+    proxy: str | None = None,
+    ca_file: str | None = None,
+    max_records: int = 1,
+) -> Transport:
+    """Make the transport that was asked for. `auto`: lean where a fixed rate is beyond the session's reach.
+
+    The session takes its place where there is a proxy, or where the installed aiohttp has not the parts that it is made of.
+    """
+    wants_lean = name == "lean" or (name == "auto" and (rate_per_second or 0.0) > SESSION_REACH_PER_SECOND)
+    if wants_lean and proxy is None:
+        from loader.lean import LeanTransport
+        from loader.lean_parts import has_working_parts
+
+        if has_working_parts(asyncio.get_running_loop()):
+            return LeanTransport(
+                origin,
+                headers,
+                concurrency=concurrency,
+                timeout_seconds=timeout_seconds,
+                ca_file=ca_file,
+                max_records=max_records,
+            )
+    return SessionTransport(
+        origin,
+        headers,
+        concurrency=concurrency,
+        timeout_seconds=timeout_seconds,
+        proxy=proxy,
+        ca_file=ca_file,
+        max_records=max_records,
+    )
+
+
+class SessionTransport:
+    """The transport on one stock aiohttp session. To be made inside the running loop.
+
+    Units: `timeout_seconds` covers a whole attempt, connect and answer included. `max_records` is the most that one request
+    carries; it sets how long an answer may be. Errors: UsageError for an origin, proxy or CA file that cannot be used.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        headers: Mapping[str, str],
+        *,
+        concurrency: int,
+        timeout_seconds: float,
+        proxy: str | None = None,
+        ca_file: str | None = None,
+        max_records: int = 1,
+    ) -> None:
+        self._base_url = check_base_url(origin)
+        self._max_answer_bytes = max_answer_bytes(max_records)
+        self._urls: dict[str, URL] = {}
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop, timeout_seconds)
+        checked_proxy = None if proxy is None else check_proxy(proxy)
+        needs_tls = any((url or "").startswith("https:") for url in (self._base_url, checked_proxy))
+        self._connector = CheckedConnector(limit=concurrency, tls=make_tls(ca_file) if needs_tls else None)
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            headers={"Accept-Encoding": "identity", "User-Agent": "loader", **headers},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=timeouts_of(timeout_seconds),
+            request_class=MarkedRequest,
+            trust_env=False,
+            auto_decompress=False,
+            raise_for_status=False,
+            proxy=checked_proxy,
+        )
+        _forbid_resending(self._session)
+
+    async def send(self, request: Request) -> Response | NoResponse:
+        """Send the request and read its answer. Errors: none but CancelledError."""
+        url = self._urls.get(request.path) or self._url_of(request.path)
+        if url is None:
+            return NoResponse(is_sent=False, error=NOT_OURS, fatal_hint=CHECK_URL)
+        attempt = _Attempt(request.body, self._loop)
+        self._deadlines.begin(attempt)
+        _ATTEMPT.set(attempt)
+        IS_ALONE.set(request.is_alone)
+        answer: aiohttp.ClientResponse | None = None
+        try:
+            # Without the context manager of `request`: a fifth more requests per core (performance.md 2b).
+            answer = await self._session._request(  # noqa: SLF001 -- the reason above; aiohttp is pinned
+                request.method, url, data=attempt if request.body else None, allow_redirects=False
+            )
+            # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
+            attempt.is_uploaded = attempt.is_uploaded or not request.body
+            body, is_complete = await read_capped(answer.content, self._max_answer_bytes)
+        except asyncio.CancelledError:
+            if answer is not None:
+                answer.close()
+            if not attempt.takes_cancel_back():
+                raise
+            if answer is None:
+                return NoResponse(is_sent=attempt.is_sent, error=TIMED_OUT)
+            body, is_complete = b"", False
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the mark alone says whether it was sent
+            return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))
+        finally:
+            self._deadlines.end(attempt)
+        return self._response(attempt, answer, body, is_complete=is_complete)
+
+    def drop_idle(self) -> None:
+        """Let no connection that is open now carry another request."""
+        self._connector.retire_connections()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._deadlines.close()
+        await self._session.close()
+
+    def _response(
+        self, attempt: _Attempt, answer: aiohttp.ClientResponse, body: bytes, *, is_complete: bool
+    ) -> Response:
+        if not is_complete:
+            answer.close()
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            is_complete = False
+        seconds = self._loop.time() - attempt.sent_at
+        return Response(answer.status, headers, body, is_complete, attempt.is_uploaded, seconds)
+
+    def _url_of(self, path: str) -> URL | None:
+        url = build_url(self._base_url, path)
+        if url is not None and len(self._urls) < MAX_CACHED_PATHS:
+            self._urls[path] = url
+        return url
+
+
+class _Attempt(Payload):
+    """One sending of one request: the body on its way out, the marks of how far it came, and what its deadline ends.
+
+    It is aiohttp's payload as well, so that an attempt costs one object. `consumed` stays True: a body that cannot be read
+    twice is never sent again.
+    """
+
+    _autoclose = True
+    _consumed = True
+    _shared_headers: CIMultiDict[str] = CIMultiDict({"Content-Type": "application/json"})
+
+    def __init__(self, body: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        # Payload.__init__ is left out: it builds a header map for every request, and all requests have the same.
+        self._value = body
+        self._size = len(body)
+        self._task = asyncio.current_task(loop)
+        self._cancelling = 0 if self._task is None else self._task.cancelling()
+        self.loop = loop
+        self.due = 0.0
+        self.is_expired = False
+        self.is_sent = False
+        self.is_uploaded = False
+        self.sent_at = 0.0
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """Return the headers of the body where the session names none."""
+        return self._shared_headers
+
+    def mark_sent(self) -> None:
+        """Note that from now on bytes may have left. Errors: ClientError where they may have left already."""
+        if self.is_sent:
+            message = "an attempt may not be sent twice"
+            raise aiohttp.ClientError(message)
+        self.is_sent = True
+        self.sent_at = self.loop.time()
+
+    def expire(self) -> None:
+        """Cancel whatever the attempt waits for."""
+        self.is_expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def takes_cancel_back(self) -> bool:
+        """Take the cancellation of `expire` back; False where somebody else has cancelled the task, too."""
+        return self.is_expired and self._task is not None and self._task.uncancel() <= self._cancelling
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the body as text, as aiohttp's interface asks."""
+        return str(self._value, encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Hand the body to the connection, and note when all of it was."""
+        if len(self._value) <= SLICE_BYTES:
+            await writer.write(self._value)
+        else:
+            view = memoryview(self._value)
+            for start in range(0, len(view), SLICE_BYTES):
+                await writer.write(view[start : start + SLICE_BYTES])
+        self.is_uploaded = True
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002 -- aiohttp's interface
+        """Hand over the body, whose length is always the content length."""
+        await self.write(writer)
+
+
+_ATTEMPT: ContextVar[_Attempt] = ContextVar("attempt")
+"""The attempt that the running task makes: aiohttp has no way to hand something of ours to a request without a body."""
+
+
+class MarkedRequest(aiohttp.ClientRequest):
+    """A request that marks its attempt before it writes anything."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Mark, then send."""
+        _ATTEMPT.get().mark_sent()
+        return await super().send(conn)
+
+
+def _forbid_resending(session: aiohttp.ClientSession) -> None:
+    """Switch off aiohttp's own second sending of idempotent methods. The switch is private; the mark stands behind it."""
+    session._retry_connection = False  # noqa: SLF001 -- there is no public switch

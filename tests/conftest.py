@@ -1,0 +1,15 @@
+"""What every test shares: no fixture, only how hypothesis behaves.
+
+The same examples on every run and no deadline: a test that fails must fail again, and none may depend on how busy the
+machine is. The soak looks for new examples instead.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.register_profile("searching", deadline=None, database=None, print_blob=True)
+settings.load_profile("searching" if "LOADER_FUZZ_CASES" in os.environ else "repeatable")

@@ -1,0 +1,200 @@
+"""Which transport a load gets, what the lean one asks of the installed aiohttp, and what is its own affair."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.streams import StreamReader
+
+from loader import lean
+from loader.errors import UsageError
+from loader.exchange import Deadlines
+from loader.lean import LeanTransport
+from loader.lean_parts import has_working_parts
+from loader.model import NoResponse, Request, Response
+from loader.settings import TransportName
+from loader.transport import SessionTransport, choose_transport
+from tests.emulated.raw_server import Line, answer, serve
+from tests.emulated.transport_contract import HEADERS, LARGE, SHORT, SMALL, opened
+
+URL = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    "name, rate, proxy, expected",
+    [
+        ("auto", None, None, SessionTransport),
+        ("auto", 2_000.0, None, SessionTransport),
+        ("auto", 2_001.0, None, LeanTransport),
+        ("auto", 9_000.0, "http://127.0.0.1:8", SessionTransport),
+        ("session", 9_000.0, None, SessionTransport),
+        ("lean", None, None, LeanTransport),
+        ("lean", 9_000.0, "http://127.0.0.1:8", SessionTransport),
+    ],
+)
+async def test_who_gets_which(name: TransportName, rate: float | None, proxy: str | None, expected: type) -> None:
+    chosen = choose_transport(name, URL, HEADERS, rate_per_second=rate, proxy=proxy, concurrency=1, timeout_seconds=1)
+    assert type(chosen) is expected
+    await chosen.close()
+
+
+# --- the parts of the installed aiohttp ----------------------------------------------------------------------------------
+
+
+async def test_the_installed_parts_work() -> None:
+    assert has_working_parts(asyncio.get_running_loop())
+
+
+def never_ends(_self: StreamReader) -> bool:
+    return False
+
+
+def takes_no_parameters(_self: ResponseHandler) -> None:
+    raise AssertionError("not called")
+
+
+def swallows(_self: ResponseHandler, _data: bytes) -> None:
+    """Parse nothing."""
+
+
+@pytest.mark.parametrize(
+    "owner, name, broken",
+    [
+        (StreamReader, "is_eof", never_ends),
+        (ResponseHandler, "set_response_params", takes_no_parameters),
+        (ResponseHandler, "data_received", swallows),
+        (ResponseHandler, "should_close", False),
+        (ResponseHandler, "read", None),
+    ],
+)
+async def test_other_parts_are_found_out_and_the_session_takes_over(
+    owner: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, broken)
+        assert not has_working_parts(asyncio.get_running_loop())
+        chosen = choose_transport("lean", URL, HEADERS, concurrency=1, timeout_seconds=1)
+    assert type(chosen) is SessionTransport
+    await chosen.close()
+
+
+# --- heads ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\0b", "a\x7f"])
+async def test_no_header_can_end_its_line(value: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        LeanTransport(URL, {"Authorization": value}, concurrency=1, timeout_seconds=1)
+    assert value not in str(caught.value)
+
+
+async def test_both_say_the_same() -> None:
+    async def script(line: Line) -> None:
+        while True:
+            await line.request()
+            await line.send(answer())
+
+    requests = (
+        SMALL,
+        Request("GET", "/a?b=c"),
+        Request("GET", "/a", b"{}"),
+        Request("DELETE", "/a"),
+        Request("PATCH", "/a", b"{}"),
+    )
+    heads: list[list[tuple[str, list[str]]]] = []
+    async with serve(script) as server:
+        for make in (SessionTransport, LeanTransport):
+            async with opened(make, server.url + "/base") as transport:
+                for request in requests:
+                    assert isinstance(await transport.send(request), Response)
+            seen, server.requests[:] = list(server.requests), []
+            heads.append([(one.line, sorted(one.head.decode().lower().split("\r\n")[1:])) for one in seen])
+    assert heads[0] == heads[1]
+
+
+# --- time ----------------------------------------------------------------------------------------------------------------
+
+
+class Fake:
+    """An attempt that notes its end."""
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        self.ended = asyncio.Event()
+
+    def expire(self) -> None:
+        self.ended.set()
+
+
+async def test_each_attempt_ends_when_it_is_due_and_one_that_has_ended_does_not() -> None:
+    deadlines = Deadlines(asyncio.get_running_loop(), 0.05)
+    first, second, third = Fake(), Fake(), Fake()
+    deadlines.begin(first)
+    deadlines.begin(second)
+    await asyncio.sleep(0.02)
+    deadlines.begin(third)
+    deadlines.end(first)
+    async with asyncio.timeout(10):
+        await second.ended.wait()
+        await third.ended.wait()
+    assert not first.ended.is_set()
+    assert third.due > second.due
+    deadlines.close()
+
+
+async def test_a_connect_that_outlives_the_attempt_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(answer())
+
+    async with serve(script) as server, opened(LeanTransport, server.url, timeout_seconds=SHORT) as transport:
+        connect = transport._new_line
+
+        async def slow() -> Any:
+            line = await connect()
+            await asyncio.sleep(2 * SHORT)
+            return line
+
+        monkeypatch.setattr(transport, "_new_line", slow)
+        reply = await transport.send(SMALL)
+    assert isinstance(reply, NoResponse)
+    assert not reply.is_sent
+    assert server.requests == []
+
+
+async def test_an_upload_that_is_cut_short_leaves_no_task_behind() -> None:
+    async def script(line: Line) -> None:
+        await line.head()
+        await line.send(answer(b"too large", "413 Content Too Large"))
+        await line.reader.read()
+
+    async with serve(script) as server, opened(LeanTransport, server.url) as transport:
+        before = asyncio.all_tasks()
+        reply = await transport.send(LARGE)
+        assert isinstance(reply, Response)
+        assert not reply.is_upload_complete
+        await asyncio.sleep(0.01)
+        names = {task.get_coro().__name__ for task in asyncio.all_tasks() - before if task.get_coro() is not None}  # type: ignore[union-attr]  # coroutines have names
+    assert lean._upload.__name__ not in names
+
+
+async def test_our_own_cancellation_is_not_taken_for_a_timeout() -> None:
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.hang()
+
+    for make in (SessionTransport, LeanTransport):
+        async with serve(script) as server, opened(make, server.url, timeout_seconds=SHORT) as transport:
+            task = asyncio.create_task(transport.send(SMALL))
+            await asyncio.sleep(SHORT / 3)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            # A task that timed out goes on as if nothing had been.
+            assert isinstance(await transport.send(SMALL), NoResponse)
+            current = asyncio.current_task()
+            assert current is not None
+            assert not current.cancelling()

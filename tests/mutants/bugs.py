@@ -1,0 +1,613 @@
+"""The planted bugs, as data: what each does wrong, where it is planted, and which tests are to catch it.
+
+Shape: an edit's `old` stands exactly once in its file, or planting fails; so the table cannot rot unseen. `tests` are what
+pytest takes. The first fourteen are those of reliability.md 4.2 N; the others were added as the promises were made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Rotten(ValueError):
+    """The place of a bug is not in its file exactly once: the file has changed, and the table must follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One place in the tree."""
+
+    file: str
+    old: str
+    new: str
+
+    def applied(self, text: str) -> str:
+        """Return the file's text with the bug in it. Errors: Rotten."""
+        if text.count(self.old) != 1:
+            raise Rotten(f"{self.file} holds this {text.count(self.old)} times, not once:\n{self.old}")
+        return text.replace(self.old, self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A bug that at least one of `tests` must catch."""
+
+    name: str
+    prose: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+    def plant(self, tree: Path) -> None:
+        """Plant it. Errors: Rotten."""
+        for edit in self.edits:
+            path = tree / edit.file
+            path.write_text(edit.applied(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def bug(name: str, prose: str, *edits: Edit, by: tuple[str, ...]) -> Bug:
+    """Make a bug; `by` names test files below tests/."""
+    return Bug(name, prose, edits, tuple(f"tests/{test}" for test in by))
+
+
+CRASH = "emulated/test_crash.py::test_a_load_survives_kills_at_some_points"
+CHECKPOINT = "unit/checkpoint/test_file.py"
+CANBUS = "emulated/test_load_canbus.py"
+GAPS = "emulated/test_mutant_gaps.py"
+LOST = "emulated/test_load_lost_answers.py"
+RESUME = "emulated/test_load_resume.py"
+SOURCES = "emulated/test_load_sources.py"
+STOPS = "emulated/test_load_stops.py"
+TRANSPORT = "emulated/test_transport.py"
+REUSE = "emulated/test_transport_reuse.py"
+MANNERS = "emulated/test_transport_manners.py"
+INSERT = "unit/targets/test_ozari_insert.py"
+UPDATE = "unit/targets/test_ozari_update.py"
+LOOKUP = "unit/targets/test_ozari_lookup.py"
+ADD = "unit/targets/test_canbus.py"
+
+FOURTEEN = (
+    bug(
+        "no intent",
+        "Intents are kept in memory, and reach the log with the outcomes behind them, a moment later.",
+        Edit(
+            "loader/checkpoint/file.py",
+            "            self._turn.say(window)\n        await self.sync()\n",
+            "            self._turn.say(window)\n"
+            "            self.state.apply(self._entries(window, self._writer.next_n)[0])\n",
+        ),
+        Edit(
+            "loader/checkpoint/file.py",
+            "                        self.state.apply(entry)\n",
+            "                        if not isinstance(entry, Intent):\n"
+            "                            self.state.apply(entry)\n",
+        ),
+        Edit(
+            "loader/checkpoint/file.py",
+            "self._loop.call_soon(self._flush)",
+            "self._loop.call_later(0.2, self._flush)",
+        ),
+        by=(CRASH, CHECKPOINT),
+    ),
+    bug(
+        "intent not synced",
+        "An intent is written, but a power loss may take it while its records are on their way.",
+        Edit(
+            "loader/checkpoint/file.py",
+            "            self._turn.say(window)\n        await self.sync()\n",
+            "            self._turn.say(window)\n        self._flush()\n",
+        ),
+        by=(CHECKPOINT,),
+    ),
+    bug(
+        "no settle",
+        "Whoever is in doubt is asked about, or sent again, at once: the target may still be applying the lost request.",
+        Edit(
+            "loader/reconcile.py",
+            "self._settle_seconds = settle_seconds\n",
+            "self._settle_seconds = 0 * settle_seconds\n",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "blind retry",
+        "A request whose answer was lost is sent again, as if it had never left.",
+        Edit("loader/delivery.py", "return Unknown(reply.error)", "return Retry(reply.error)"),
+        by=(LOST,),
+    ),
+    bug(
+        "fake 400 trusted, session",
+        "aiohttp reports a broken answer as an exception with status 400, and that is believed.",
+        Edit(
+            "loader/transport.py",
+            "            return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))\n",
+            "            if isinstance(error, aiohttp.ClientResponseError):\n"
+            '                return Response(error.status, {}, b"")\n'
+            "            return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))\n",
+        ),
+        by=(TRANSPORT,),
+    ),
+    bug(
+        "fake 400 trusted, lean",
+        "The same in the lean transport: the parser's own error has a code.",
+        Edit(
+            "loader/lean.py",
+            "            words = TIMED_OUT if attempt.is_expired",
+            '            if hasattr(error, "code"):\n'
+            '                return Response(error.code, {}, b"")\n'
+            "            words = TIMED_OUT if attempt.is_expired",
+        ),
+        by=(TRANSPORT,),
+    ),
+    bug(
+        "reuse without poll and echo",
+        "A pooled connection is used again unseen, and the answer is not compared with what was sent.",
+        Edit("loader/connector.py", "    return not poller.poll(0)\n", "    return True\n"),
+        Edit("loader/lean.py", "(self._poller is None or not self._poller.poll(0))", "True"),
+        Edit("loader/targets/ozari_insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
+        by=(REUSE,),
+    ),
+    bug(
+        "shifted results",
+        "A Canbus answer with fewer results than records is read by position all the same.",
+        Edit(
+            "loader/targets/canbus.py",
+            "        if not isinstance(results, list) or len(results) != len(chunk.records):\n",
+            "        if isinstance(results, list):\n"
+            "            results = [*results, *[None] * len(chunk.records)][: len(chunk.records)]\n"
+            "        else:\n",
+        ),
+        by=(CANBUS,),
+    ),
+    bug(
+        "echo not compared",
+        "An answer that belongs to another record is believed, with its id.",
+        Edit("loader/targets/ozari_insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
+        by=(INSERT,),
+    ),
+    bug(
+        "7012 always ours",
+        "A duplicate is taken for our own record, although no request with it was ever in doubt.",
+        Edit("loader/targets/canbus_results.py", "if code == DUPLICATE and is_in_doubt:", "if code == DUPLICATE:"),
+        by=(CANBUS,),
+    ),
+    bug(
+        "500 is a refusal, Ozari",
+        "A record is rejected because the server failed, though it may be there.",
+        Edit(
+            "loader/targets/ozari.py",
+            "    common = common_verdict(response)\n",
+            "    if response.status == 500:\n"
+            '        return Settled((Rejected("target", "500", ""),))\n'
+            "    common = common_verdict(response)\n",
+        ),
+        by=(LOST,),
+    ),
+    bug(
+        "500 is a refusal, Canbus",
+        "A chunk is halved, as after a 400, although parts of it may be there.",
+        Edit(
+            "loader/targets/canbus.py",
+            "        common = common_verdict(response)\n",
+            "        if response.status == 500:\n"
+            '            return Split("500", "")\n'
+            "        common = common_verdict(response)\n",
+        ),
+        by=(STOPS + "::test_a_chunk_that_fails_is_taken_apart_and_the_culprit_held",),
+    ),
+    bug(
+        "created before the body is read, Ozari",
+        "A 201 alone is taken for a created record, whatever came of its body.",
+        Edit(
+            "loader/targets/ozari_insert.py",
+            '            return Unknown("the record was probably created, but the answer cannot be read", response.status)\n',
+            "            return Settled((Created(None),))\n",
+        ),
+        by=(LOST,),
+    ),
+    bug(
+        "created before the body is read, Canbus",
+        "The same for a chunk: the status alone makes all of it created.",
+        Edit(
+            "loader/targets/canbus.py",
+            '            return Unknown("the records were probably added, but the answer cannot be read", response.status)\n',
+            "            return Settled((Created(None),) * len(chunk.records))\n",
+        ),
+        by=(ADD,),
+    ),
+    bug(
+        "cancelled on SIGINT",
+        "An interruption cancels what is on its way instead of waiting for it.",
+        Edit(
+            "loader/execution.py",
+            "                        if task not in sending:\n                            task.cancel()\n",
+            "                        task.cancel()\n",
+        ),
+        by=(RESUME,),
+    ),
+    bug(
+        "redirects followed",
+        "A redirect is an order, and carries the body to a stranger.",
+        Edit("loader/transport.py", "allow_redirects=False", "allow_redirects=True"),
+        by=(MANNERS,),
+    ),
+    bug(
+        "lock removed",
+        "Two processes may hold one run, since its lock is shared.",
+        Edit(
+            "loader/checkpoint/storage.py",
+            "fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+            "fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        ),
+        by=(RESUME + "::test_one_process_holds_a_run",),
+    ),
+    bug(
+        "source checksum not checked, open lines",
+        "Lines that are read again are taken for those that were read before.",
+        Edit("loader/reopening.py", "if len(drafts) != 1 or drafts[0].crc != window.crc:", "if len(drafts) != 1:"),
+        by=(GAPS,),
+    ),
+    bug(
+        "source checksum not checked, settled lines",
+        "A source that changed in the middle and grew at its end passes for one that only grew.",
+        Edit("loader/fingerprint.py", "        if crc != this.crc:\n", "        if False:\n"),
+        by=("unit/test_fingerprint.py",),
+    ),
+)
+
+DOUBT = (
+    bug(
+        "absence believed at once",
+        "The early question finds nothing, and the record is sent again before the settle time is over.",
+        Edit(
+            "loader/reconcile.py",
+            "        believed_at = doubt.lost_at + self._settle_seconds\n",
+            "        believed_at = doubt.lost_at\n",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "second look removed",
+        "A late twin of a record that was sent again is never found.",
+        Edit("loader/launch.py", "            await self._assembly.reconciler.second_look()\n", "            pass\n"),
+        by=(LOST + "::test_a_commit_beyond_the_settle_time_is_found_and_told",),
+    ),
+    bug(
+        "an outage rejects records",
+        "Three server errors reject a record, also where no other one succeeds meanwhile.",
+        Edit(
+            "loader/reconcile.py",
+            "            and self._settlement.successes > fault.successes_before\n",
+            "",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "absence without a proof believed",
+        "Nothing was created by which the stamp could be proved, and yet what is not found is sent again.",
+        Edit(
+            "loader/reconcile.py",
+            "            case Missing() if self.is_unproved:\n",
+            "            case Missing() if False:\n",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "key without the fid floor",
+        "Rows that were in the table before the run count as its own.",
+        Edit("loader/remedy_choice.py", "        floor = endpoint.highest_fid\n", "        floor = 0\n"),
+        by=(LOST + "::test_rows_that_were_there_before_are_not_ours",),
+    ),
+    bug(
+        "probe by key proves presence",
+        "Without the query endpoint a row with the key counts as ours, however old it is.",
+        Edit(
+            "loader/targets/ozari_lookup.py",
+            '            return LookupAnswer((Undecided("a row has this key, but it may be older than the run"),))\n',
+            "            return LookupAnswer((Found((), rows),))\n",
+        ),
+        by=(LOOKUP,),
+    ),
+    bug(
+        "one row for two records",
+        "A row whose id the log has for another line proves that this line was created, too.",
+        Edit("loader/remedies.py", "        if self._is_exact:\n            return set()\n", "        return set()\n"),
+        by=(LOST + "::test_equal_keys_are_told_apart",),
+    ),
+    bug(
+        "one key in flight twice",
+        "Two records with one key are sent together; of one row nobody can say whose it is.",
+        Edit(
+            "loader/targets/ozari_insert.py",
+            "Record(source, number, offset, data, key, None if key is None else lock_text(key))",
+            "Record(source, number, offset, data, key, None)",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "one unique key in flight twice",
+        "The same for Canbus: a duplicate that is refused may be the other line's.",
+        Edit(
+            "loader/targets/canbus.py",
+            "lock = lock_text(key) if key is not None and self._is_unique else None",
+            "lock = None",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "updates out of order",
+        "Updates of one row do not wait for each other, so an earlier one that is sent again may win.",
+        Edit("loader/targets/ozari_update.py", "lock=lock_of(filters)", "lock=None"),
+        by=(LOST + "::test_equal_filters_go_in_source_order",),
+    ),
+    bug(
+        "locks removed",
+        "Whoever shares a lock goes out together: equal keys and equal filters alike.",
+        Edit("loader/work.py", "        if lock in self._locked:\n", "        if False:\n"),
+        by=(LOST + "::test_equal_filters_go_in_source_order",),
+    ),
+    bug(
+        "an update of its own filters sent again",
+        "An update that no longer matches its own row once it was applied is repeated, and refused or worse.",
+        Edit(
+            "loader/remedies.py",
+            "await self._ask(record) if touches_its_filters(record) else SendAgain(is_in_doubt=False)",
+            "SendAgain(is_in_doubt=False)",
+        ),
+        by=(LOST + "::test_an_update_of_its_own_filters_is_asked_about",),
+    ),
+    bug(
+        "the word of --unique unproved",
+        "The user's word is believed: where it is not true, every lost answer makes a twin.",
+        Edit("loader/remedy_choice.py", "return isinstance(target, CanbusAdd) or (", "return ("),
+        by=(CANBUS + "::test_a_word_that_is_not_true_is_found_out_and_leaves_no_twin",),
+    ),
+    bug(
+        "the word of --stamp unproved",
+        "A stamp that the table does not keep is asked for, and every absence is believed.",
+        Edit(
+            "loader/remedy_choice.py",
+            "(isinstance(target, OzariInsert) and target.stamp is not None)",
+            "False",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "no note of what was not sent, removed late",
+        "What the last execution knew as unsent stays noted while it is sent: a crash then sends it twice.",
+        Edit(
+            "loader/launch.py",
+            "            self._run.log.note(UNSENT_NOTE, [])\n        self._run.log.note(END_NOTE, None)\n",
+            "            pass\n        self._run.log.note(END_NOTE, None)\n",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "doubtful records noted as unsent",
+        "A chunk that waits to be sent again after a lost answer counts as never sent.",
+        Edit("loader/work.py", "if not (parcel.chunk.in_doubt and parcel.attempts)", "if True"),
+        by=(GAPS,),
+    ),
+    bug(
+        "one run id for all runs",
+        "Two runs write the same stamps, so one finds the other's records and takes them for its own.",
+        Edit(
+            "loader/world.py",
+            "    return secrets.choice(string.ascii_lowercase) +",
+            '    return "a123456789" or',
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "another tenant accepted",
+        "A resume with another client's credentials goes on as if it were the same table.",
+        Edit(
+            "loader/run_directory.py",
+            "recorded.identity is not None and recorded.identity.binding != identity.binding",
+            "recorded.identity is not None and not identity.binding",
+        ),
+        by=(RESUME + "::test_the_credentials_of_another_client_send_nothing",),
+    ),
+    bug(
+        "another app of the tenant accepted",
+        "Only the shown name is compared, and two apps of one Canbus tenant have the same.",
+        Edit(
+            "loader/run_directory.py",
+            "recorded.identity.binding != identity.binding:",
+            "recorded.identity.name != identity.name:",
+        ),
+        by=(RESUME + "::test_the_credentials_of_another_client_send_nothing",),
+    ),
+    bug(
+        "a shortened log believed",
+        "A log that came back shorter is gone on with, and what it forgot is sent again unasked.",
+        Edit("loader/intake.py", "if self.suspicion is not None and self.suspicion.is_on:", "if False:"),
+        by=(GAPS,),
+    ),
+)
+
+FLOW = (
+    bug(
+        "a chunk spans windows",
+        "What is left of a window waits for company, and goes out with lines of the next window or source.",
+        Edit(
+            "loader/intake.py",
+            "        self._parts.work.put([Parcel(chunk) for chunk in self.new_chunker(in_doubt=in_doubt).pack(records)])\n",
+            '        chunker = self._kept = getattr(self, "_kept", None) or self.new_chunker(in_doubt=in_doubt)\n'
+            "        chunks = [chunk for record in records if (chunk := chunker.feed(record)) is not None]\n"
+            "        def flush() -> None:\n"
+            "            if (rest := chunker.flush()) is not None:\n"
+            "                self._parts.work.put([Parcel(rest)])\n"
+            "        asyncio.get_running_loop().call_later(0.05, flush)\n"
+            "        self._parts.work.put([Parcel(chunk) for chunk in chunks])\n",
+        ),
+        by=(SOURCES + "::test_several_sources_are_one_run",),
+    ),
+    bug(
+        "a repeated chunk spans sources",
+        "Records of two sources are sent again in one chunk, and the log takes all of them for lines of the first.",
+        Edit(
+            "loader/reconcile.py",
+            "groupby(records, lambda record: record.source)",
+            "groupby(records, lambda record: 0)",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "Retry-After ignored by the throttle",
+        "A pause that the target names is not made.",
+        Edit("loader/channel.py", "return Throttled(retry_after_seconds(reply.headers))", "return Throttled(None)"),
+        by=(STOPS + "::test_nothing_is_sent_in_the_pause_that_the_target_asks_for",),
+    ),
+    bug(
+        "Retry-After ignored by the chunk",
+        "The chunk that was refused comes back before its time.",
+        Edit("loader/retry.py", "        if retry.after_seconds is not None:\n", "        if False:\n"),
+        by=("unit/test_retry.py",),
+    ),
+    bug(
+        "breaker removed",
+        "An outage is met with records: every one that is read goes out, fails and is in doubt.",
+        Edit("loader/breaker.py", "FAULTS_TO_OPEN = 5\n", "FAULTS_TO_OPEN = 5_000_000\n"),
+        by=(STOPS + "::test_an_outage_is_waited_for_with_harmless_calls",),
+    ),
+    bug(
+        "a crowd after the outage",
+        "Once a probe is answered, everything goes at once instead of one record alone.",
+        Edit(
+            "loader/breaker.py",
+            '                self._state = "half_open"\n',
+            '                self._state = "closed"\n',
+        ),
+        by=(STOPS + "::test_the_first_record_after_an_outage_goes_alone",),
+    ),
+    bug(
+        "ceiling of a 413 forgotten by the resume",
+        "What was learnt of the largest body is not kept, and the resume runs into it again.",
+        Edit("loader/intake.py", '            self._log.note("max_bytes", self.max_bytes)\n', "            pass\n"),
+        by=(CANBUS,),
+    ),
+    bug(
+        "ceiling of a 413 forgotten by the run",
+        "Every further chunk is too large again.",
+        Edit("loader/delivery.py", "            self._learn_ceiling(body_bytes // 2)\n", "            pass\n"),
+        by=(CANBUS,),
+    ),
+    bug(
+        "a 400 believed unasked",
+        "A chunk is bisected and its records are rejected, although the credentials may be what is refused.",
+        Edit("loader/targets/canbus.py", "must_ask_first=True", "must_ask_first=False"),
+        by=(CANBUS,),
+    ),
+    bug(
+        "order of a mixed answer lost",
+        "The outcomes of a chunk are sorted by kind, and stand at other records than their own.",
+        Edit(
+            "loader/delivery.py",
+            "[record for record, _ in final], [outcome for _, outcome in final])",
+            "[record for record, _ in final], sorted((outcome for _, outcome in final), key=lambda one: -len(one)))",
+        ),
+        by=(CANBUS,),
+    ),
+    bug(
+        "ids of a chunk shifted",
+        "Each record gets the id of the next one.",
+        Edit(
+            "loader/targets/canbus.py",
+            "map(new_created, zip(ids, strict=True))",
+            "map(new_created, zip(ids[1:] + ids[:1], strict=True))",
+        ),
+        by=(CANBUS,),
+    ),
+    bug(
+        "ids at wrong lines in the log",
+        "The ids of a second run of lines are taken from the beginning.",
+        Edit("loader/checkpoint/state.py", "known[at : at + end - first]", "known[: end - first]"),
+        by=(CHECKPOINT,),
+    ),
+    bug(
+        "a redirected request sent again",
+        "What a redirect may have hidden goes back to the work as if it had not left.",
+        Edit("loader/delivery.py", "                if not verdict.may_be_applied:\n", "                if True:\n"),
+        by=(STOPS + "::test_what_nothing_can_help_stops_the_run",),
+    ),
+    bug(
+        "more rejects than allowed",
+        "A run that is refused record by record goes on to the end.",
+        Edit("loader/settlement.py", "        if reason is not None:\n", "        if False:\n"),
+        by=(STOPS + "::test_too_many_rejects_stop_the_run",),
+    ),
+    bug(
+        "order of --ordered lost",
+        "A record goes out although one before it has no outcome.",
+        Edit(
+            "loader/work.py",
+            "return not self.is_ordered or self._turns.is_first(",
+            "return True or self._turns.is_first(",
+        ),
+        by=(STOPS,),
+    ),
+)
+
+DISK = (
+    bug(
+        "spool synced after the intent",
+        "The log speaks of lines of a pipe that a power loss may take.",
+        Edit("loader/intake.py", "        await reader.keep(draft.first_offset + draft.byte_count)\n", ""),
+        Edit(
+            "loader/intake.py",
+            "        await self._log.intend([draft.window()])\n",
+            "        await self._log.intend([draft.window()])\n"
+            "        await reader.keep(draft.first_offset + draft.byte_count)\n",
+        ),
+        by=(GAPS,),
+    ),
+    bug(
+        "a failed sync tried again",
+        "A second sync succeeds although the pages of the first are lost.",
+        Edit(
+            "loader/checkpoint/writer.py",
+            '            self._can_sync = False\n            self.fail("checkpoint.log cannot be synced", error)\n',
+            '            self.fail("checkpoint.log cannot be synced", error)\n',
+        ),
+        by=(CHECKPOINT,),
+    ),
+    bug(
+        "checksums of the log not compared",
+        "A line of the log counts whatever its checksum says.",
+        Edit(
+            "loader/checkpoint/format.py",
+            '    return line[-10:-2] == b"%08x" % zlib.crc32(memoryview(line)[:-_TAIL_BYTES], seed)\n',
+            "    return True\n",
+        ),
+        by=("unit/checkpoint/test_damage.py",),
+    ),
+    bug(
+        "checksums of the log not seeded",
+        "Lines of another run's log pass for this one's.",
+        Edit(
+            "loader/checkpoint/format.py",
+            "    return zlib.crc32(run_id.encode(), zlib.crc32(kind))\n",
+            "    return zlib.crc32(kind)\n",
+        ),
+        by=("unit/checkpoint/test_damage.py", "unit/checkpoint/test_format.py"),
+    ),
+    bug(
+        "acknowledged damage taken for a torn end",
+        "A hole in what was durable is cut off with all behind it, and its records are sent again.",
+        Edit("loader/checkpoint/replay.py", "        if entry.s >= expected:\n", "        if False:\n"),
+        by=("unit/checkpoint/test_damage.py",),
+    ),
+    bug(
+        "the exception says what was sent",
+        "An error of the operating system is taken for proof that nothing left.",
+        Edit(
+            "loader/transport.py",
+            "return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))",
+            "return NoResponse(not isinstance(error, OSError), describe(error), fatal_hint(error))",
+        ),
+        by=(TRANSPORT,),
+    ),
+)
+
+BUGS = FOURTEEN + DOUBT + FLOW + DISK

@@ -1,0 +1,22 @@
+"""How a test makes each kind of source."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Callable
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Encoder = Callable[[bytes], bytes]
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+COMPRESSORS: dict[str, Encoder] = {"gzip": gzip.compress, "zstd": zstd.compress}
+ENCODERS: dict[str, Encoder] = {"plain": _same, **COMPRESSORS}

@@ -1,0 +1,114 @@
+"""Credentials: where they come from, what is refused, and that no message or repr ever shows one."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from loader.credentials import CANBUS_NAMES, read_credentials, secret_texts
+from loader.errors import UsageError
+from loader.settings import CanbusCredentials, OzariCredentials, Secret
+
+CANARY = "canary-4f1c09"
+CANBUS = {"CANBUS_TENANT_ID": "acme", "CANBUS_APP_ID": "app1", "CANBUS_API_KEY": "key1", "CANBUS_API_SECRET": "secret1"}
+
+
+def test_from_the_environment() -> None:
+    given = read_credentials({"OZARI_TOKEN": CANARY}, is_canbus=False)
+    assert given.credentials == OzariCredentials(Secret(CANARY))
+    assert given.warnings == ()
+    canbus = read_credentials(CANBUS, is_canbus=True).credentials
+    assert canbus == CanbusCredentials("acme", Secret("app1"), Secret("key1"), Secret("secret1"))
+    assert secret_texts(canbus) == ("app1", "key1", "secret1")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_file_gives_up_exactly_one_line_feed(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "token"
+    file.write_bytes((CANARY + end).encode())
+    file.chmod(0o600)
+    given = read_credentials({"OZARI_TOKEN_FILE": str(file)}, is_canbus=False)
+    assert secret_texts(given.credentials) == (CANARY,)
+    assert given.warnings == ()
+
+
+def test_a_file_that_others_can_read_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(CANARY)
+    file.chmod(0o644)
+    (warning,) = read_credentials({"OZARI_TOKEN_FILE": str(file)}, is_canbus=False).warnings
+    assert "chmod 600" in warning
+    assert CANARY not in warning
+
+
+def test_a_pipe_is_a_file(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, CANARY.encode() + b"\n")
+    os.close(write_end)
+    try:
+        given = read_credentials({"OZARI_TOKEN_FILE": f"/dev/fd/{read_end}"}, is_canbus=False)
+    finally:
+        os.close(read_end)
+    assert secret_texts(given.credentials) == (CANARY,)
+    assert given.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", f"{CANARY}\n\n".encode(), f"{CANARY}\r".encode(), f"{CANARY}\x00".encode(), f"{CANARY}\n{CANARY}".encode(),
+     f" {CANARY}".encode(), CANARY.encode() + b"\xff", b"\xef\xbb\xbf" + CANARY.encode(), CANARY.encode() * 10_000],
+)  # fmt: skip
+def test_what_is_no_credential_is_refused_without_showing_it(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(UsageError) as caught:
+        read_credentials({"OZARI_TOKEN_FILE": str(file)}, is_canbus=False)
+    assert "OZARI_TOKEN" in caught.value.message
+    assert CANARY not in f"{caught.value!r}{caught.value}{caught.value.hint}{caught.value.args}"
+
+
+@pytest.mark.parametrize("value", ["", f"{CANARY}\r\nX-Evil: 1", f"{CANARY} ", f"\u00e9{CANARY}"])
+def test_the_environment_is_not_repaired_either(value: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_credentials({"OZARI_TOKEN": value}, is_canbus=False)
+    assert CANARY not in f"{caught.value!r}{caught.value.hint}"
+
+
+def test_both_forms_at_once_are_refused() -> None:
+    with pytest.raises(UsageError, match="both set"):
+        read_credentials({"OZARI_TOKEN": CANARY, "OZARI_TOKEN_FILE": "/x"}, is_canbus=False)
+
+
+@pytest.mark.parametrize("name", CANBUS_NAMES)
+def test_what_is_missing_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        read_credentials({key: value for key, value in CANBUS.items() if key != name}, is_canbus=True)
+
+
+def test_a_missing_file_is_named_by_its_variable(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="OZARI_TOKEN_FILE"):
+        read_credentials({"OZARI_TOKEN_FILE": str(tmp_path / "none")}, is_canbus=False)
+
+
+def test_a_tenant_must_be_a_dns_label() -> None:
+    with pytest.raises(UsageError, match="CANBUS_TENANT_ID"):
+        read_credentials(CANBUS | {"CANBUS_TENANT_ID": "acme.evil.example/"}, is_canbus=True)
+
+
+def test_a_dry_run_needs_none() -> None:
+    assert isinstance(read_credentials({}, is_canbus=True, is_needed=False).credentials, CanbusCredentials)
+    assert secret_texts(read_credentials({"OZARI_TOKEN": CANARY}, is_canbus=False, is_needed=False).credentials) == (
+        CANARY,
+    )
+
+
+def test_a_secret_shows_itself_to_nobody() -> None:
+    credentials = read_credentials({"OZARI_TOKEN": CANARY}, is_canbus=False).credentials
+    assert CANARY not in f"{credentials!r} {credentials}"
+    assert CANARY not in f"{Secret(CANARY)} {Secret(CANARY)!r} {Secret(CANARY):}"
+    with pytest.raises(TypeError):
+        pickle.dumps(credentials)

@@ -1,0 +1,262 @@
+"""Rate finding as a pure function: what holds for every sequence of events (rate.md 3.5), and the rules one by one."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loader.rate import (
+    Acquired,
+    Event,
+    Failure,
+    Limits,
+    Sent,
+    State,
+    Success,
+    Throttled,
+    advance,
+    begin,
+    in_flight_cap,
+    next_send_at,
+    step,
+)
+
+# --- any sequence of events ----------------------------------------------------------------------------------------------
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "send", "send", "success", "success", "throttled", "failure", "limits", "wait"]),
+        st.floats(0, 3),
+        st.integers(0, 10**6),
+        st.sampled_from([None, 0.0, 1.0, 5.0, 90.0, 3600.0, -3.0]),
+    ),
+    max_size=120,
+)
+
+
+class Client:
+    """Sends only when it may, answers in any order, and checks every step."""
+
+    def __init__(self, start: float | None) -> None:
+        self.now = 100.0
+        self.state = begin(self.now, start)
+        self.out: list[Sent] = []
+        self.number = 0
+        self.sent_while_closed: set[int] = set()
+
+    def act(self, kind: str, seconds: float, which: int, retry_after: float | None) -> None:
+        self.now += seconds * (0.01 if which % 2 else 1)
+        if kind == "send":
+            due = next_send_at(self.state)
+            if due < math.inf and self.state.in_flight < in_flight_cap(self.state):
+                self.now = max(self.now, due)
+                self.number += 1
+                if self.state.is_closed:
+                    self.sent_while_closed.add(self.number)
+                self.take(Acquired(self.number))
+                self.out.append(Sent(self.number, self.now, self.state.rate))
+        elif kind == "limits":
+            if which % 7 == 0:
+                self.take(Limits(which % 1000, which % 50 - 1, seconds * 30))
+        elif kind == "wait":
+            self.now += seconds * 30
+        elif self.out:
+            self.answer(kind, self.out.pop(which % len(self.out)), retry_after)
+
+    def answer(self, kind: str, sent: Sent, retry_after: float | None) -> None:
+        before = self.state
+        events: dict[str, Event] = {
+            "success": Success(sent, max(self.now - sent.at, 1e-4)),
+            "throttled": Throttled(sent, retry_after),
+            "failure": Failure(sent),
+        }
+        self.take(events[kind])
+        self.sent_while_closed.discard(sent.number)
+        if kind != "throttled" and before.is_closed:
+            assert self.state.rate <= max(before.rate, 0.9 * before.rate_before)
+        if self.state.last_episode != before.last_episode:
+            assert sent.at > before.fence, "a second episode for the same batch"
+
+    def take(self, event: Event) -> None:
+        before, image = self.state, self.state.copy()
+        self.state = step(before, event, self.now)
+        assert before == image, "the state given was changed"
+        assert step(before, event, self.now) == self.state
+        assert 0 < self.state.rate < math.inf
+        assert self.state.ceiling > 0
+        if self.state.is_closed:
+            assert len(self.sent_while_closed & {sent.number for sent in self.out}) <= 1
+        if next_send_at(self.state) == math.inf:
+            assert self.state.canary is not None, "a gate that nothing can open"
+
+
+@settings(max_examples=150, deadline=None)
+@given(events=EVENTS, start=st.sampled_from([None, 0.001, 1.0, 5000.0]))
+def test_any_events(events: list[tuple[str, float, int, float | None]], start: float | None) -> None:
+    client = Client(start)
+    for event in events:
+        client.act(*event)
+
+
+@given(steps=st.lists(st.floats(0.001, 2), min_size=1, max_size=20), mode=st.sampled_from(["start", "hold"]))
+def test_growth_depends_on_time_and_not_on_how_often_it_is_looked_at(steps: list[float], mode: str) -> None:
+    whole = State(mode=mode, rate=50, ceiling=60, delivered=40, hold_until=1e9)  # type: ignore[arg-type]  # one of Mode
+    split = whole.copy()
+    now = 0.0
+    for seconds in steps:
+        now += seconds
+        advance(split, now)
+    advance(whole, now)
+    assert split.rate == pytest.approx(whole.rate)
+
+
+@given(steps=st.lists(st.floats(0.001, 0.5), min_size=1, max_size=20))
+def test_probing_grows_nearly_the_same_in_one_step_or_many(steps: list[float]) -> None:
+    whole = State(mode="probe", rate=105, ceiling=100, delivered=1000)
+    split = whole.copy()
+    now = 0.0
+    for seconds in steps:
+        now += seconds
+        advance(split, now)
+    advance(whole, now)
+    assert split.rate == pytest.approx(whole.rate, rel=0.05)
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------------
+
+
+def holding(rate: float = 100.0) -> State:
+    """Make a state that has found its limit long ago."""
+    state = begin(0.0, rate)
+    state.mode, state.ceiling, state.hold_until = "hold", rate, 1e9
+    state.grown_until, state.last_episode, state.is_searching = 1000.0, 500.0, False
+    state.smoothed_latency = state.base_latency = 0.05
+    state.accepted = 10_000
+    return state
+
+
+def sent(number: int, at: float, rate: float = 100.0) -> Sent:
+    return Sent(number, at, rate)
+
+
+def test_start_doubles_in_half_a_second_and_never_outruns_the_evidence() -> None:
+    state = begin(0.0)
+    advance(state, 0.5)
+    assert state.rate == pytest.approx(20)
+    advance(state, 60.0)
+    assert state.rate == pytest.approx(20), "nothing was delivered yet"
+    state.delivered = 1000.0
+    advance(state, 60.5)
+    assert state.rate == pytest.approx(40)
+
+
+def test_the_first_429_of_a_batch_cuts_and_the_others_are_old_news() -> None:
+    state = holding()
+    for number in range(5):
+        state = step(state, Throttled(sent(number, 999.9)), 1000.0 + number / 1000)
+    assert state.rate == pytest.approx(97)
+    assert state.budget == -5
+    assert not state.is_closed
+
+
+def test_a_first_episode_is_gentle_and_a_second_closes_the_gate() -> None:
+    state = step(holding(), Throttled(sent(1, 999.9)), 1000.0)
+    assert not state.is_closed
+    assert next_send_at(state) == pytest.approx(1000.05)
+    state = step(state, Throttled(sent(2, 1000.06)), 1000.1)
+    assert state.is_closed
+
+
+def test_the_start_is_cut_by_the_rate_in_force_at_sending() -> None:
+    state = step(begin(0.0, 400), Throttled(sent(1, 0.1, rate=200)), 0.6)
+    assert state.rate == state.ceiling == pytest.approx(150)
+    assert state.is_closed
+
+
+def test_a_request_sent_after_the_refused_one_opens_the_gate_by_its_success() -> None:
+    closed = step(begin(0.0), Throttled(sent(1, 0.1)), 0.2)
+    assert step(closed, Success(sent(0, 0.05), 0.2), 0.25).is_closed
+    assert not step(closed, Success(sent(2, 0.15), 0.2), 0.25).is_closed
+
+
+def test_canaries_wait_longer_and_longer_up_to_a_minute() -> None:
+    state = step(begin(0.0), Throttled(sent(1, 0.1)), 0.2)
+    now, waits = 0.2, []
+    for number in range(2, 20):
+        due = next_send_at(state)
+        waits.append(due - now)
+        state = step(state, Acquired(number), due)
+        assert next_send_at(state) == math.inf
+        now = due + 0.05
+        state = step(state, Throttled(sent(number, due)), now)
+    assert all(later >= earlier - 1e-6 for earlier, later in pairwise(waits))
+    assert waits[1] == pytest.approx(2 * waits[0])
+    assert waits[-1] == pytest.approx(60)
+
+
+@pytest.mark.parametrize("retry_after, waited", [(7.0, 7.0), (3600.0, None), (0.0, None)])
+def test_a_canary_that_fails_is_told_when_to_come_back(retry_after: float, waited: float | None) -> None:
+    state = step(begin(0.0), Throttled(sent(1, 0.1)), 0.2)
+    due = next_send_at(state)
+    state = step(state, Acquired(2), due)
+    first_pause = state.pause
+    state = step(state, Throttled(sent(2, due), retry_after), due + 0.05)
+    assert next_send_at(state) == pytest.approx(due + 0.05 + (2 * first_pause if waited is None else waited))
+
+
+def test_an_outage_is_not_taken_for_a_long_window() -> None:
+    state = holding()
+    state.short_openings = 2
+    state = step(state, Throttled(sent(1, 999.9)), 1000.0)
+    state = step(state, Throttled(sent(2, 1000.06)), 1000.1)
+    state = step(state, Acquired(3), 1020.0)
+    state = step(state, Success(sent(3, 1020.0), 0.05), 1020.05)
+    assert state.scale == 1.0
+    assert state.rate == pytest.approx(90)
+    assert state.ceiling == pytest.approx(100)
+
+
+def test_a_long_window_shows_itself_by_how_long_the_gate_was_shut() -> None:
+    state = holding()
+    state.opened_at, state.opened_accepted = 970.0, 9_000
+    state = step(state, Throttled(sent(1, 999.9)), 1000.0)
+    state = step(state, Throttled(sent(2, 1000.06)), 1000.1)
+    state = step(state, Acquired(3), 1030.0)
+    state = step(state, Success(sent(3, 1030.0), 0.05), 1030.05)
+    assert state.scale == pytest.approx(29.95)
+    assert state.rate == pytest.approx(1001 / 60.05)
+
+
+def test_latency_that_grows_slows_down_without_any_429() -> None:
+    state = holding()
+    now = 1000.0
+    for latency in (0.05, 0.05, 0.1, 0.1):
+        for number in range(60):
+            now += 0.01
+            state = step(state, Success(sent(number, now - latency), latency), now)
+    assert state.rate == pytest.approx(95, rel=0.02)
+
+
+def test_the_cap_in_flight_follows_what_the_target_needs() -> None:
+    state = holding(1000.0)
+    assert in_flight_cap(state) == 133
+    assert in_flight_cap(begin(0.0)) == 64
+
+
+def test_a_hint_sets_the_start() -> None:
+    assert begin(0.0, 200).rate == 200
+
+
+def test_headers_stop_the_probing_and_say_when_nothing_is_left() -> None:
+    state = holding()
+    state.hold_until = 0.0
+    state = step(state, Limits(limit=600, remaining=300, reset_seconds=30), 2000.0)
+    assert state.rate == pytest.approx(10)
+    advance(state, 5000.0)
+    assert state.rate == pytest.approx(10)
+    state = step(state, Limits(limit=600, remaining=0, reset_seconds=12), 5000.0)
+    assert next_send_at(state) == pytest.approx(5012)

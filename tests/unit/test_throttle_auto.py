@@ -1,0 +1,119 @@
+"""Even pacing in virtual time: what it finds, how it waits, and how it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import pairwise
+
+import pytest
+
+from loader.throttle import AutoThrottle, Failed, FixedThrottle, Success, Throttle, Throttled
+from tests.unit.admissions import admissions, late_sleep
+from tests.unit.rate_simulation import FixedWindow, TokenBucket
+from tests.unit.virtual_loop import run_virtual
+
+# --- a rate that is found ------------------------------------------------------------------------------------------------
+
+
+async def load(
+    throttle: Throttle, target: FixedWindow | TokenBucket, seconds: float
+) -> tuple[list[float], list[float]]:
+    """Send to a target with a limiter for so long; return when requests were accepted, and when refused."""
+    loop = asyncio.get_running_loop()
+    accepted: list[float] = []
+    refused: list[float] = []
+
+    async def work() -> None:
+        while True:
+            ticket = await throttle.admit()
+            await asyncio.sleep(0.025)
+            is_accepted, _, _ = target.decide(loop.time())
+            await asyncio.sleep(0.025)
+            (accepted if is_accepted else refused).append(loop.time())
+            throttle.answered(ticket, Success(0.05) if is_accepted else Throttled(None))
+
+    tasks = [asyncio.create_task(work()) for _ in range(64)]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return accepted, refused
+
+
+@pytest.mark.parametrize("limit", [20.0, 200.0, 700.0])
+def test_auto_finds_the_limit_with_late_timers(limit: float) -> None:
+    async def main() -> tuple[list[float], list[float]]:
+        throttle = AutoThrottle(sleep=late_sleep(2), draw=random.Random(2).random)
+        return await load(throttle, FixedWindow(limit), 60)
+
+    accepted, refused = run_virtual(main())
+    late = [at for at in accepted if at > 20]
+    assert len(late) / 40 >= 0.95 * limit
+    assert sum(at > 20 for at in refused) / len(late) < 0.01
+
+
+def test_auto_paces_evenly_and_never_catches_up() -> None:
+    async def main() -> tuple[float, list[float]]:
+        throttle = AutoThrottle(100)
+        await admissions(throttle, 1)
+        throttle.pause(3)
+        return throttle.rate_per_second, await admissions(throttle, 6)
+
+    rate, times = run_virtual(main())
+    assert times[0] >= 4
+    assert sum(at < times[0] + 0.1 for at in times) <= 0.1 * rate * 1.2 + 1
+
+
+def test_auto_sends_one_canary_at_a_time_and_a_lost_one_does_not_shut_the_gate_for_ever() -> None:
+    async def main() -> list[float]:
+        throttle = AutoThrottle(50, draw=lambda: 0.0)
+        loop = asyncio.get_running_loop()
+        first = [await throttle.admit() for _ in range(4)]
+        # The first 429 ends the start, and closes the gate.
+        for ticket in first:
+            throttle.answered(ticket, Throttled(None))
+        canaries = []
+        for _ in range(4):
+            canary = await throttle.admit()
+            canaries.append(loop.time())
+            other = asyncio.create_task(throttle.admit())
+            await asyncio.sleep(1)
+            assert not other.done(), "a second request went while the canary was out"
+            other.cancel()
+            throttle.answered(canary, Failed())
+        return canaries
+
+    canaries = run_virtual(main())
+    gaps = [later - earlier - 1 for earlier, later in pairwise(canaries)]
+    assert gaps == pytest.approx([gaps[0], 2 * gaps[0], 4 * gaps[0]], rel=0.1)
+
+
+def test_auto_honours_a_long_retry_after_at_once() -> None:
+    async def main() -> tuple[float, float]:
+        throttle = AutoThrottle(50)
+        await admissions(throttle, 1)
+        throttle.answered(await throttle.admit(), Throttled(30.0))
+        begun = asyncio.get_running_loop().time()
+        await throttle.admit()
+        return begun, asyncio.get_running_loop().time()
+
+    begun, ended = run_virtual(main())
+    assert 30 <= ended - begun <= 34
+
+
+def test_auto_follows_limit_headers() -> None:
+    async def main() -> float:
+        throttle = AutoThrottle()
+        throttle.answered(await throttle.admit(), Success(0.01))
+        throttle.told(limit=600, remaining=590, reset_seconds=60)
+        return (len(await admissions(throttle, 60))) / 60
+
+    assert run_virtual(main()) == pytest.approx(9.83, rel=0.02)
+
+
+def test_both_say_where_they_are() -> None:
+    async def main() -> list[str]:
+        return [FixedThrottle(500).describe(), AutoThrottle(200).describe()]
+
+    assert run_virtual(main()) == ["500/s", "200/s, growing"]
