@@ -64,6 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _speak_utf8()
     session = Session()
     try:
+        return _run(arguments, session)
+    finally:
+        _flush_errors()
+
+
+def _run(arguments: Sequence[str] | None, session: Session) -> int:
+    try:
         code = app.main(
             None if arguments is None else list(arguments), prog_name="loader", standalone_mode=False, obj=session
         )
@@ -76,6 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort
         return explain(error, session)
     return code if isinstance(code, int) else 0
+
+
+def _flush_errors() -> None:
+    """Let a reader of standard error that has gone change no exit code: the interpreter's own last flush would make it 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        quiet_pipe(sys.stderr)
 
 
 def _speak_utf8() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 import click
 
@@ -126,8 +127,11 @@ def version() -> str:
         return "unknown"
 
 
-def quiet_pipe() -> None:
-    """Point standard output at nothing after its reader has gone, so that the interpreter's last flush is quiet too."""
+def quiet_pipe(stream: TextIO | None = None) -> None:
+    """Point a stream at nothing after its reader has gone, so that the interpreter's last flush is quiet too.
+
+    None: standard output.
+    """
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())

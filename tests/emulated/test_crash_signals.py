@@ -177,9 +177,10 @@ def test_a_process_that_slept_past_all_timeouts_goes_on(nursery: Nursery, tmp_pa
         assert job.check(emulator, report) == []
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("stream", ["stdout", "stderr", "both"])
-def test_a_reader_that_goes_away_does_not_disturb_the_load(tmp_path: Path, stream: str) -> None:
-    """`loader ... | head -1`, and the same with the progress."""
+def test_a_reader_that_goes_away_does_not_disturb_the_load(tmp_path: Path, stream: str, unbuffered: str) -> None:
+    """`loader ... | head -1`, and the same with the progress. What Python still holds at its end counts as well."""
     with running(plan_of(KINDS["insert-hold"])) as emulator:
         emulator.set_faults(*SLOW)
         job = prepared("insert-hold", tmp_path, emulator, "--progress", "plain", records=40)
@@ -188,7 +189,7 @@ def test_a_reader_that_goes_away_does_not_disturb_the_load(tmp_path: Path, strea
         output = (tmp_path / "output").open("wb")
         process = subprocess.Popen(
             [sys.executable, "-m", "loader", *job.words],
-            env=os.environ | CREDENTIALS,
+            env=os.environ | CREDENTIALS | {"PYTHONUNBUFFERED": unbuffered},
             stdout=output if stream == "stderr" else writing,
             stderr=output if stream == "stdout" else writing,
         )

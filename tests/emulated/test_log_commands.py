@@ -26,26 +26,34 @@ from tests.emulated.loading import INSERT, records_of, run, write
 from tests.emulated.loading import plan_of as plan
 
 RECORDS = 400
-KILL_AT_BYTES = 6_000
+KILL_AT_BYTES = 3_000
 SECTOR = 512
 HANG_SECONDS = 100.0
 NAMES = ["insert", "insert-key", "insert-pipe", "insert-hold", "update", "update-filters", "add"]
 
 
 def interrupted(name: str, folder: Path, emulator: Emulator) -> Job:
-    """Load until the log has some entries, then kill the process."""
-    job = Job(KINDS[name], folder, RECORDS, emulator.base_url, ("--settle", "0.2"))
+    """Load until the log has some entries known to be durable, then kill the process."""
+    job = Job(KINDS[name], folder, RECORDS, emulator.base_url, ("--settle", "0.2", "--rate", "1000"))
     job.prepare(emulator)
     log = job.run / "checkpoint.log"
     with start(job) as process:
         deadline = time.monotonic() + HANG_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
-            if log.exists() and log.stat().st_size > KILL_AT_BYTES:
+            if log.exists() and acknowledged_bytes(log) > KILL_AT_BYTES:
                 break
             time.sleep(0.005)
         process.kill()
-    assert log.stat().st_size > KILL_AT_BYTES
+    assert acknowledged_bytes(log) > KILL_AT_BYTES
     return job
+
+
+def acknowledged_bytes(log: Path) -> int:
+    """Return how far entries were known to be durable: damage behind that is what a power loss leaves, and harmless."""
+    *lines, _torn = log.read_bytes().splitlines(keepends=True) or [b""]
+    entries = [json.loads(line) for line in lines]
+    durable = entries[-1]["s"] if entries else -1
+    return sum(len(line) for line, entry in zip(lines, entries, strict=True) if entry["n"] <= durable)
 
 
 def start(job: Job) -> subprocess.Popen[bytes]:
@@ -66,9 +74,10 @@ def finish(job: Job) -> dict[str, Any]:
 
 
 def lose_sector(path: Path, draw: random.Random) -> None:
-    """Lose a sector in the middle of a file, as a disk does."""
+    """Lose a sector in the middle of what was acknowledged, as a disk does."""
     data = bytearray(path.read_bytes())
-    at = draw.randrange(len(data) // 4, len(data) * 3 // 4) // SECTOR * SECTOR
+    durable = acknowledged_bytes(path)
+    at = draw.randrange(durable // 4, durable * 3 // 4) // SECTOR * SECTOR
     data[at : at + SECTOR] = bytes(SECTOR)
     path.write_bytes(data)
 
