@@ -27,6 +27,7 @@ NO_QUERY = {"ozari": {"query": "off_html"}}
 INSERT = ("ozari", "insert", "--table", "tcity", "--rate", "2000")
 UPDATE = ("ozari", "update", "--table", "tcity", "--rate", "2000")
 ADD = ("canbus", "add", "--user", "loader", "--concurrency", "4", "--max-records", "4", "--rate", "50")
+TRANSPORTS = ("session", "lean")
 BAD_LINES = 1
 BLANK_LINES = 1
 

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +50,16 @@ class Trial:
     has_faults: bool = False
     loses_power: bool = False
     is_cut: bool = False
+    transport: str = "session"
 
     def __str__(self) -> str:
         marks = [name for name in ("has_faults", "loses_power", "is_cut") if getattr(self, name)]
         kills = [f"{kill.seconds:.2f}s" if kill.seconds else f"{kill.at}{'t' * kill.is_torn}" for kill in self.kills]
-        return "-".join([self.kind.name, *kills, *marks, f"seed{self.seed}"])
+        return "-".join([self.kind.name, self.transport, *kills, *marks, f"seed{self.seed}"])
+
+
+KILLS: Counter[str] = Counter()
+"""Processes that were killed in this session, and the loads that had to survive it, by transport: the suite's figures."""
 
 
 class Processes:
@@ -99,7 +105,9 @@ class Processes:
             os.kill(pid, signal.SIGKILL)  # it is not reaped before `wait`, so the number is still its own
         code = self.wait(pid)
         assert code in (-signal.SIGKILL, 0, 3), f"exit {code}: {self.said()}"
-        return code == -signal.SIGKILL
+        is_killed = code == -signal.SIGKILL
+        KILLS["kills"] += is_killed
+        return is_killed
 
     def finish(self) -> dict[str, Any]:
         """Run to the end; return the report."""
@@ -134,8 +142,9 @@ def crash(nursery: Nursery, folder: Path, trial: Trial) -> list[str]:
     """Carry out a trial; return what is wrong."""
     draw = random.Random(trial.seed)
     with running(plan_of(trial.kind)) as emulator:
-        job = Job(trial.kind, folder, trial.records, emulator.base_url, QUICK)
+        job = Job(trial.kind, folder, trial.records, emulator.base_url, (*QUICK, "--transport", trial.transport))
         job.prepare(emulator)
+        KILLS[f"loads, {trial.transport}"] += 1
         emulator.set_faults(*(LOST_ANSWERS if trial.has_faults else ()))
         processes = Processes(nursery, job)
         for kill in trial.kills:
@@ -172,10 +181,10 @@ def check_again(job: Job, processes: Processes, emulator: Emulator) -> list[str]
     return wrong
 
 
-def count_points(nursery: Nursery, folder: Path, kind: Kind, records: int = 16) -> list[str]:
-    """Carry out a load without a kill and name the points that it passes."""
+def count_points(nursery: Nursery, folder: Path, kind: Kind, transport: str = "session") -> list[str]:
+    """Carry out a load of 16 records without a kill and name the points that it passes."""
     with running(plan_of(kind)) as emulator:
-        job = Job(kind, folder, records, emulator.base_url, QUICK)
+        job = Job(kind, folder, 16, emulator.base_url, (*QUICK, "--transport", transport))
         job.prepare(emulator)
         processes = Processes(nursery, job)
         report = processes.finish()

@@ -1,6 +1,6 @@
 """Kills the real command at random moments of a long run, resumes it until it ends, and compares the target with the log.
 
-    python -m tests.emulated.crashing --kills 20 --operation insert --records 5000 [--no-query] [--cut] --folder FOLDER
+    python -m tests.emulated.crashing --kills 20 --operation insert [--transport lean] [--no-query] [--cut] --folder FOLDER
 
 The figures of the crash suite come from here; `test_crash` kills at named points, in processes that start quicker.
 """
@@ -54,11 +54,11 @@ def finish(job: Job) -> dict[str, Any]:
 
 
 def crash(
-    folder: Path, kind: Kind, records: int, draw: random.Random, *, is_cut: bool = False
+    folder: Path, kind: Kind, records: int, draw: random.Random, *, transport: str = "auto", is_cut: bool = False
 ) -> tuple[int, list[str]]:
     """Carry out one trial; return how many processes were killed, and what is wrong."""
     with running(plan_of(kind)) as emulator:
-        job = Job(kind, folder, records, emulator.base_url, OPTIONS[kind.words[1]])
+        job = Job(kind, folder, records, emulator.base_url, (*OPTIONS[kind.words[1]], "--transport", transport))
         job.prepare(emulator)
         kills = int(kill_after(job, draw.uniform(*FIRST_SECONDS)))
         if is_cut and job.run.exists():
@@ -75,6 +75,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=5000)
     parser.add_argument("--no-query", action="store_true")
     parser.add_argument("--cut", action="store_true")
+    parser.add_argument("--transport", choices=["auto", "session", "lean"], default="auto")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
@@ -82,7 +83,10 @@ def main() -> int:
     draw = random.Random(arguments.seed)
     bad = kills = trials = 0
     while kills < arguments.kills:
-        killed, wrong = crash(arguments.folder / f"trial{trials}", kind, arguments.records, draw, is_cut=arguments.cut)
+        folder = arguments.folder / f"trial{trials}"
+        killed, wrong = crash(
+            folder, kind, arguments.records, draw, transport=arguments.transport, is_cut=arguments.cut
+        )
         trials += 1
         kills += killed
         bad += bool(wrong)

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from loader import spool, transport
+from loader import lean, spool, transport
 
 REAL = {
     name: getattr(os, name)
@@ -156,16 +156,21 @@ def wrap_disk(points: Points, room: int) -> None:
 
 
 def wrap_transport(points: Points) -> None:
-    """Put points before a request leaves and after its answer was read."""
-    send = transport.SessionTransport.send
+    """Put points before a request leaves and after its answer was read, whichever transport carries it."""
+    for kind in (transport.SessionTransport, lean.LeanTransport):
+        kind.send = pointed(points, kind.send)  # type: ignore[method-assign]  # that is what a point is
 
-    async def sent(self: transport.SessionTransport, request: Any) -> Any:
+
+def pointed(points: Points, send: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a transport's way to send, with the points around it."""
+
+    async def sent(self: Any, request: Any) -> Any:
         points.reach(f"send {request.method} {request.path}")
         reply = await send(self, request)
         points.reach("answered")
         return reply
 
-    transport.SessionTransport.send = sent  # type: ignore[method-assign]  # that is what a point is
+    return sent
 
 
 def shorten_waits() -> None:

@@ -1,20 +1,20 @@
 """Whatever the moment at which a load dies, and however often: nothing is lost or doubled, and what cannot be known is listed.
 
 The processes die by kill -9 at the n-th change of their run directory or request (`kill_points`), in the middle of a write, in
-the recovery, with answers lost on the way, with what no sync had made durable gone, with the log cut by hand. `make soak` goes
-through every point.
+the recovery, with answers lost on the way, with what no sync had made durable gone, with the log cut by hand, on either
+transport. `make soak` goes through every point.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.emulated import crashing
-from tests.emulated.crash_jobs import KINDS
+from tests.emulated.crash_jobs import KINDS, TRANSPORTS
 from tests.emulated.crash_trials import Kill, Trial, count_points, crash
 from tests.emulated.nursery import Nursery
 
@@ -30,8 +30,10 @@ def nursery() -> Iterator[Nursery]:
         yield server
 
 
-def trials_of(name: str, points: list[str], places: list[int], draw: random.Random) -> Iterator[Trial]:
-    """Make a trial for each of some points: the first kill is there, all else is drawn."""
+def trials_of(
+    name: str, points: list[str], places: list[int], draw: random.Random, transports: Sequence[str] = TRANSPORTS
+) -> Iterator[Trial]:
+    """Make a trial for each of some points: the first kill is there, all else is drawn. The transports take turns."""
     kind = KINDS[name]
     for seed, at in enumerate(places):
         is_torn = points[at - 1].startswith("write ") and draw.random() < 0.6
@@ -45,6 +47,7 @@ def trials_of(name: str, points: list[str], places: list[int], draw: random.Rand
             has_faults=draw.random() < ODDS_OF_FAULTS,
             loses_power=draw.random() < ODDS_OF_POWER_LOSS,
             is_cut=kind.is_stamped and draw.random() < ODDS_OF_CUT,
+            transport=transports[seed % len(transports)],
         )
 
 
@@ -87,10 +90,12 @@ def test_a_run_that_died_before_anything_was_sent_is_as_good_as_new(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", KINDS)
-def test_a_load_survives_kills_at_every_point(nursery: Nursery, tmp_path: Path, name: str) -> None:
-    draw = random.Random(f"{name}, every point")
-    points = count_points(nursery, tmp_path / "whole", KINDS[name])
-    assert wrong_of(nursery, tmp_path, trials_of(name, points, list(range(1, len(points) + 1)), draw)) == []
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_load_survives_kills_at_every_point(nursery: Nursery, tmp_path: Path, transport: str, name: str) -> None:
+    draw = random.Random(f"{name}, {transport}, every point")
+    points = count_points(nursery, tmp_path / "whole", KINDS[name], transport)
+    places = list(range(1, len(points) + 1))
+    assert wrong_of(nursery, tmp_path, trials_of(name, points, places, draw, [transport])) == []
 
 
 @pytest.mark.soak
@@ -98,7 +103,10 @@ def test_a_load_survives_kills_at_every_point(nursery: Nursery, tmp_path: Path, 
 def test_a_load_survives_half_of_every_write(nursery: Nursery, tmp_path: Path, name: str) -> None:
     points = count_points(nursery, tmp_path / "whole", KINDS[name])
     places = [at for at, what in enumerate(points, 1) if what.startswith("write ")]
-    trials = (Trial(KINDS[name], [Kill(at, is_torn=True)], at, loses_power=at % 2 == 0) for at in places)
+    trials = (
+        Trial(KINDS[name], [Kill(at, is_torn=True)], at, loses_power=at % 2 == 0, transport=TRANSPORTS[number % 2])
+        for number, at in enumerate(places)
+    )
     assert wrong_of(nursery, tmp_path, trials) == []
 
 
@@ -116,6 +124,7 @@ def test_a_longer_load_survives_kills_at_any_moment(nursery: Nursery, tmp_path: 
             has_faults=seed == 1,
             loses_power=seed == 0,
             is_cut=kind.is_stamped,
+            transport=draw.choice(TRANSPORTS),
         )
         for seed in range(2)
     ]
@@ -137,6 +146,7 @@ def test_a_long_load_survives_kills_at_any_moment(nursery: Nursery, tmp_path: Pa
         has_faults=draw.random() < ODDS_OF_FAULTS,
         loses_power=draw.random() < ODDS_OF_POWER_LOSS,
         is_cut=kind.is_stamped and draw.random() < ODDS_OF_CUT,
+        transport=TRANSPORTS[seed % 2],
     )
     assert wrong_of(nursery, tmp_path, iter([trial])) == []
 

@@ -5,6 +5,7 @@ A first signal drains: what is in flight gets its answer, so that even a run wit
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -13,19 +14,21 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from loader.emulator import Emulator, running
 from loader.emulator.faults import Fault
-from tests.emulated.crash_jobs import CREDENTIALS, KINDS, Job, plan_of
+from tests.emulated.crash_jobs import CREDENTIALS, KINDS, TRANSPORTS, Job, plan_of
 from tests.emulated.crash_trials import QUICK, Kill, Processes
 from tests.emulated.nursery import Nursery
 
 EXIT_CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 RECORDS = 300
 SLOW: tuple[Fault, ...] = msgspec.convert([{"kind": "latency", "milliseconds": 40}], tuple[Fault, ...])
+SLOWEST: tuple[Fault, ...] = msgspec.convert([{"kind": "latency", "milliseconds": 500}], tuple[Fault, ...])
 SILENT: tuple[Fault, ...] = msgspec.convert(
     [{"kind": "hang", "operations": ["insert", "add"], "after": 5}], tuple[Fault, ...]
 )
@@ -160,12 +163,24 @@ def test_a_second_signal_aborts_at_once(nursery: Nursery, tmp_path: Path, name: 
         assert job.check(emulator, report) == []
 
 
-@pytest.mark.parametrize("name", ["insert", "insert-hold", "add", "update-filters"])
-def test_a_process_that_slept_past_all_timeouts_goes_on(nursery: Nursery, tmp_path: Path, name: str) -> None:
+def soaked(*chosen: tuple[str, str]) -> list[Any]:
+    """Pair kinds and transports: the chosen ones for `make test`, all others for `make soak`."""
+    names = ("insert", "insert-hold", "add", "update-filters")
+    rest = [pair for pair in itertools.product(names, TRANSPORTS) if pair not in chosen]
+    return [*chosen, *(pytest.param(*pair, marks=pytest.mark.soak) for pair in rest)]
+
+
+@pytest.mark.parametrize(
+    ("name", "transport"),
+    soaked(("insert", "lean"), ("insert-hold", "session"), ("add", "lean"), ("update-filters", "session")),
+)
+def test_a_process_that_slept_past_all_timeouts_goes_on(
+    nursery: Nursery, tmp_path: Path, name: str, transport: str
+) -> None:
     """As a laptop does whose lid was closed. Answers that came meanwhile may count as lost; they are asked for."""
     with running(plan_of(KINDS[name])) as emulator:
         emulator.set_faults(*SLOW)
-        job = prepared(name, tmp_path, emulator, "--timeout", "1", records=120)
+        job = prepared(name, tmp_path, emulator, "--timeout", "1", "--transport", transport, records=120)
         processes = Processes(nursery, job)
         pid = processes.start()
         for _ in range(2):
@@ -208,11 +223,16 @@ def start_two(nursery: Nursery, folder: Path, name: str, seed: int) -> None:
     """Start two processes on one run, new or interrupted: one loads, the other says that it may not."""
     with running(plan_of(KINDS[name])) as emulator:
         emulator.set_faults(*SLOW)
-        job = prepared(name, folder, emulator, records=60)
+        job = prepared(name, folder, emulator, "--transport", TRANSPORTS[seed // 2 % 2], records=60)
         processes = Processes(nursery, job)
         if seed % 2:
             processes.kill(Kill(seconds=0.1))
+        emulator.set_faults(*SLOWEST)  # whoever loads is at it still when the other one has seen that it may not
         first, second = processes.start(), processes.start()
+        until = time.monotonic() + WAIT_SECONDS
+        while not (processes.has_ended(first) or processes.has_ended(second)) and time.monotonic() < until:
+            time.sleep(0.005)
+        emulator.set_faults()
         codes = sorted([processes.wait(first), processes.wait(second)])
         assert codes == [3, 5]
         report = processes.finish()
