@@ -156,6 +156,23 @@ def _override(settings: TargetSettings, values: Mapping[str, Any]) -> TargetSett
     )
 
 
+def check_filter(filter_id: str | None, target: TargetSettings) -> None:
+    """See that a list filter can teach anything about a run. Errors: UsageError."""
+    if filter_id is None:
+        return
+    if not isinstance(target, CanbusAdd):
+        raise UsageError("--filter names a list filter of Canbus", "leave it out: Ozari is asked by --key or --stamp")
+    if not filter_id.strip() or not filter_id.isprintable():
+        raise UsageError(
+            "--filter names no filter", "its id stands in the page source of the list screen: window.GLOBAL.FILTER_ID"
+        )
+    if target.key is None and target.stamp is None:
+        raise UsageError(
+            "this run has neither stamp nor key by which a row could be told to be a record's",
+            "add --key ITEM: an item whose values identify the records",
+        )
+
+
 # --- the source and the run -------------------------------------------------------------------------------------------
 
 

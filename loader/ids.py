@@ -19,7 +19,7 @@ from loader.mapping import BLANK, text_of
 from loader.model import RecordId
 from loader.rejects import Warn, reopen
 from loader.run_directory import RunInfo
-from loader.settings import OzariUpdate
+from loader.settings import OzariUpdate, TargetSettings
 from loader.targets.stamps import Stamps
 
 
@@ -35,7 +35,7 @@ class Created(NamedTuple):
 
 def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[Created]:
     """Yield the created records of a run, by source and line."""
-    keys = _Keys(info)
+    keys = Keys(info.settings, info.run)
     for source, group in groupby(iter_ids(directory), key=lambda row: row[0]):
         opened = reopen(info, source, directory, warn)
         lines = LineWalk(opened, source, info.options.max_line_bytes, warn)
@@ -48,18 +48,18 @@ def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[Created]:
                 opened.close()
 
 
-class _Keys:
+class Keys:
     """The key of a line: the member named by --key, else the stamp, which follows from the line's number alone."""
 
-    def __init__(self, info: RunInfo) -> None:
-        settings = info.settings
+    def __init__(self, settings: TargetSettings, run_id: str) -> None:
         self._field: str | None = None
         self._stamps: Stamps | None = None
         if not isinstance(settings, OzariUpdate):
             self._field = settings.key
-            self._stamps = Stamps(settings.stamp, info.run) if settings.stamp is not None else None
+            self._stamps = Stamps(settings.stamp, run_id) if settings.stamp is not None else None
 
     def of(self, source: int, number: int, data: bytes | None) -> str | None:
+        """Return the key of a line, whose bytes only a key needs; None where it has none."""
         if self._field is None:
             return None if self._stamps is None else self._stamps.text(source, number)
         if data is None:

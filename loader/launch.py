@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loader import run_directory
 from loader.assembly import Assembly, assemble, sizes_of
@@ -31,6 +31,9 @@ from loader.telemetry import Telemetry, model_counts
 from loader.way import Way, new_throttle
 from loader.world import World
 
+if TYPE_CHECKING:
+    from loader.learning import Learnt
+
 RATE_NOTE = "rate"
 MAX_WARNINGS = 1_000
 
@@ -39,9 +42,18 @@ class Launch:
     """Holds what the steps share."""
 
     def __init__(
-        self, run: OpenRun, stop: Stop, observer: Observer | None, world: World, word: Word | None = None
+        self,
+        run: OpenRun,
+        stop: Stop,
+        observer: Observer | None,
+        world: World,
+        *,
+        word: Word | None = None,
+        filter_id: str | None = None,
     ) -> None:
         self._word = word
+        self._filter_id = filter_id
+        self._learnt: Learnt | None = None
         self._run = run
         self._stop = stop
         self._observer = observer
@@ -79,16 +91,29 @@ class Launch:
         reconciler.word = self._word
         if isinstance(self._run.plan.target, OzariUpdate):
             reconciler.accepted = Updated()
+        self._announce()
+        await self._learn()
         if self._run.is_resumed and (reconciler.remedy is not None or settles_only):
             intake.reopening.ambiguous = [
                 row for row in iter_ambiguous(self._run.plan.run_directory) if not row.is_open
             ]
-        self._announce()
         if not self._stop.is_requested:
             await self._assembly.execution.run(self._tick)
         if not self._stop.is_requested:
             await self._assembly.reconciler.second_look()
         self._is_through = True
+
+    async def _learn(self) -> None:
+        """Look for records in a list of the target, where it was asked for: before any of them would be sent again."""
+        if self._filter_id is None or self._stop.is_requested:
+            return
+        from loader.learning import Learner  # brings SQLite with it, which a load does not need
+
+        learner = Learner(
+            self._run, self._way.channel, self._stop, self._world, self._filter_id, watch=self._tick, warn=self._warn
+        )
+        self._learnt = await learner.learn()
+        self._assembly.reconciler.suspicions.twins += learner.twins
 
     async def _forget_unsent(self) -> None:
         """Take back what the last execution noted as unsent: from now on it may be sent, so the note must go first.
@@ -199,6 +224,8 @@ class Launch:
             duplicates=ids_of(suspicions),
             warnings=tuple(self._warnings) + tuple(run.log.state.warnings),
             signal=stop.signal,
+            learnt=None if self._learnt is None else self._learnt.text,
+            ids_learnt=None if self._learnt is None else self._learnt.ids,
             is_resumable=run.plan.options.is_kept or STANDARD_INPUT not in run.plan.sources,
             error_code=error.exit_code if error and not isinstance(error, RunStopped | LogStorageFailed) else None,
         )

@@ -62,6 +62,7 @@ async def run_reconcile(
     plan: LoadPlan,
     *,
     word: Word | None = None,
+    filter_id: str | None = None,
     observer: Observer | None = None,
     world: World | None = None,
     tools: Tools | None = None,
@@ -69,6 +70,7 @@ async def run_reconcile(
 ) -> Report:
     """Ask the target about the ambiguous records of a run; settle the rest by the user's word. Reads no new lines.
 
+    `filter_id`: a saved list filter of Canbus, whose rows are looked through first (`learning`).
     It asks where it can be asked, also in a run that was told not to (`--ambiguous hold`): this is the asking.
     """
     plan = replace(plan, options=replace(plan.options, ambiguous=None))
@@ -76,7 +78,9 @@ async def run_reconcile(
     stop = Stop()
     with handled_signals(stop, on_signal):
         async with open_run(plan, world, tools) as run:
-            return await carry_out(Launch(run, stop, observer, world, word), stop, settles_only=True)
+            return await carry_out(
+                Launch(run, stop, observer, world, word=word, filter_id=filter_id), stop, settles_only=True
+            )
 
 
 async def carry_out(

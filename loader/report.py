@@ -77,7 +77,8 @@ class Report:
     The first twenty fields are the JSON of cli.md, in its order. `identity` is the company or tenant. `bound` says in a sentence
     which duplicates are possible. `duplicates` are ids that the target was found to hold beside a record's own.
     `signal` is the number of the signal that interrupted; `error_code` the exit code of an error that stopped the run and has no
-    `reason`, as a source that breaks off. `finished_at` is set where an earlier execution had finished the run
+    `reason`, as a source that breaks off. `ids_learnt` and `learnt`, a sentence, say what a list of the target taught
+    (`loader reconcile RUN --filter ID`). `finished_at` is set where an earlier execution had finished the run
     and this one sent nothing.
     """
 
@@ -113,6 +114,8 @@ class Report:
     is_dry_run: bool = False
     error_code: int | None = None
     is_resumable: bool = True
+    ids_learnt: int | None = None
+    learnt: str | None = None
 
     @property
     def counts(self) -> Counts:
@@ -198,7 +201,8 @@ def _pace(report: Report) -> str:
 
 
 def _cautions(report: Report) -> str:
-    lines = [f"Duplicates: {wording.escape(report.bound, None)}"] if report.bound else []
+    lines = [f"From the list: {wording.escape(report.learnt, None)}"] if report.learnt else []
+    lines += [f"Duplicates: {wording.escape(report.bound, None)}"] if report.bound else []
     if report.duplicates:
         shown = ", ".join(wording.escape(str(found)) for found in report.duplicates[:10])
         more = f" and {wording.count(len(report.duplicates) - 10)} more" if len(report.duplicates) > 10 else ""

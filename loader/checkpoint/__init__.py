@@ -16,6 +16,7 @@ from loader.checkpoint.reader import (
     iter_ambiguous,
     iter_ids,
     iter_rejects,
+    iter_unknown_ids,
     read_run_directory,
     read_state,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "iter_ambiguous",
     "iter_ids",
     "iter_rejects",
+    "iter_unknown_ids",
     "read_run_directory",
     "read_state",
 ]

@@ -18,7 +18,7 @@ from loader.checkpoint.settled import NAME as SETTLED
 from loader.checkpoint.settled import Settled
 from loader.checkpoint.state import State
 from loader.checkpoint.storage import LOG, BytesFile, DiskStorage, File, Storage
-from loader.checkpoint.windows import Exceptional, Slot, Window
+from loader.checkpoint.windows import UNKNOWN_ID, Exceptional, Slot, Window
 from loader.errors import LogDamaged
 from loader.model import Ambiguous, Created, RecordId, Rejected
 
@@ -155,6 +155,14 @@ def iter_ids(directory: Path) -> Iterator[IdRow]:
     """Yield the created lines of a run, in line order."""
     with read_run_directory(directory) as run:
         yield from run.ids()
+
+
+def iter_unknown_ids(directory: Path) -> Iterator[IdRow]:
+    """Yield the created lines of a run whose id was not learnt, in line order."""
+    with read_run_directory(directory) as run:
+        for source, line, slot in run.each_slot("ids_unknown"):
+            if slot == UNKNOWN_ID:
+                yield IdRow(source, line, None)
 
 
 def iter_rejects(directory: Path) -> Iterator[RejectedLine]:

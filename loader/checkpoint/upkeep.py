@@ -50,7 +50,8 @@ class Upkeep:
         if self._writer.failure or (self._task and not self._task.done()):
             return
         lines = max((lane.settled_lines for lane in self._state.lanes.values()), default=0)
-        if lines >= self._sizes.fold_lines or self._writer.size > self._sizes.rotate_bytes:
+        is_amended = len(self._state.amendments) >= self._sizes.amended_lines
+        if lines >= self._sizes.fold_lines or is_amended or self._writer.size > self._sizes.rotate_bytes:
             self._task = asyncio.get_running_loop().create_task(self._run(flush, is_all=False))
 
     async def finish(self, flush: Callable[[], None]) -> None:

@@ -76,6 +76,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         " [reconcile where there is a key or stamp to ask by (Canbus: and --unique), else hold]",
         type=click.Choice(["reconcile", "hold", "resend"]),
     ),
+    "filter": _text(
+        "--filter", "ID", DOUBT, "Canbus: read the rows of this saved list filter for ids that went with an answer."
+    ),
     "max_rejects": _text(
         "--max-rejects", "LIMIT", DOUBT, "Stop, resumable, past N or P% rejected by the target."
         " [the first 100 answered, or any 1,000 in a row, all rejected; 100% turns it off]",

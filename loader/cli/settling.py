@@ -10,7 +10,7 @@ from loader.cli.failing import Session
 from loader.cli.options import PACE_NAMES, SHOWN_NAMES, Command, with_options
 from loader.errors import UsageError
 
-NAMES = ("key", "unique", "profile", *PACE_NAMES, "timeout", "settle", "patience", "proxy", *SHOWN_NAMES)
+NAMES = ("key", "unique", "filter", "profile", *PACE_NAMES, "timeout", "settle", "patience", "proxy", *SHOWN_NAMES)
 
 
 @click.command(
@@ -18,6 +18,7 @@ NAMES = ("key", "unique", "profile", *PACE_NAMES, "timeout", "settle", "patience
     examples="""
     loader reconcile cities.ndjson.ozari-tcity.run
     loader reconcile cities.ndjson.ozari-tcity.run --accept
+    loader reconcile postal-codes.ndjson.canbus-acme.run --filter 66a0f4c7d2e1b83950fa71cc
     """,
 )
 @click.argument("run", metavar="RUN")
@@ -28,7 +29,7 @@ NAMES = ("key", "unique", "profile", *PACE_NAMES, "timeout", "settle", "patience
 def reconcile(session: Session, /, run: str, *, accept: bool, resend: bool, **values: Any) -> int:
     """Ask the target about records of unknown fate; --accept or --resend settles the rest by your word.
 
-    Exits 3 where some are left.
+    --filter learns ids that went with an answer from a list of Canbus. Exits 3 where some are left.
     """
     if accept and resend:
         raise UsageError(
@@ -37,9 +38,10 @@ def reconcile(session: Session, /, run: str, *, accept: bool, resend: bool, **va
     import os
     from pathlib import Path
 
-    from loader.config import resume_settings
+    from loader.config import check_filter, resume_settings
 
     settings = resume_settings(Path(run), values, os.environ)
+    check_filter(values.get("filter"), settings.target)
     from loader.cli.running import settle
 
     return settle(settings, "accept" if accept else "resend" if resend else None, values, session)

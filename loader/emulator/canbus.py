@@ -6,7 +6,7 @@ stands for a fact that no page gives. Credentials come in the body, so a body go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from random import Random
 from typing import Any, TypeVar
 
@@ -130,8 +130,11 @@ class Canbus:
             return self.refuse(400)
         if number > self._switches.list_max and self._switches.list_over_max == "refuse":
             return self.refuse(400)
+        start = 0 if self._switches.list_ignores_start else start
         count, rows = app.walk(filter_id, start, min(number, self._switches.list_max), self._clock())
-        records = [_show_row(row.record) for row in rows]
+        saved = app.app.filters.get(filter_id) if filter_id is not None else None
+        shown = {"_id", *saved.items} if saved is not None and saved.items else None
+        records = [_show_row(row.record, shown) for row in rows]
         return self._read_answer([{"result": CREATED, "count": count, "length": len(records), "records": records}])
 
     def _get(self, app: AppRows, ids: Any) -> Answer:
@@ -187,9 +190,9 @@ def reorder(results: list[T], how: str, random: Random) -> list[T]:
             return results
 
 
-def _show_row(record: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the items that a record has no value for."""
-    return {name: value for name, value in record.items() if value is not None}
+def _show_row(record: dict[str, Any], shown: Container[str] | None = None) -> dict[str, Any]:
+    """Leave out the items that a record has no value for, and those that are not shown."""
+    return {name: value for name, value in record.items() if value is not None and (shown is None or name in shown)}
 
 
 def _is_count(value: Any) -> bool:

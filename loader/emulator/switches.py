@@ -155,9 +155,13 @@ class CanbusItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CanbusFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A filter saved in the list screen: every condition is an equal value; `sort` is an item, newest first where None."""
+    """A filter saved in the list screen: every condition is an equal value; `sort` is an item, newest first where None.
+
+    `items`: what its rows show beside their id, all where empty ([N] whether a list shows every item).
+    """
 
     conditions: dict[str, str] = {}
+    items: tuple[str, ...] = ()
     sort: str | None = None
     is_descending: bool = True
 
@@ -211,6 +215,8 @@ class CanbusSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     megabyte_bytes: Literal[1000000, 1048576] = 1000000
     list_default: Count = 20
     list_max: Count = 1000
+    list_ignores_start: bool = False
+    """Whether every page is the first one: what a list does with a `start` that it does not understand is [N]."""
     list_over_max: Literal["clamp", "refuse"] = "clamp"
     unknown_item: Literal["accept", "ignore", "refuse"] = "accept"
     """accept: an item that the plan does not name is there all the same, as text, without rules."""

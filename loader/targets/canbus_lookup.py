@@ -18,8 +18,11 @@ from loader.model import Halt, RecordId, Request, Response, Retry, Unknown
 from loader.settings import CanbusCredentials
 from loader.targets.answers import read_object
 from loader.targets.canbus_envelope import Envelope, read_fault
+from loader.targets.values import as_text
 
 PATH = "/api/records"
+MAX_NUMBER = 2**63 - 1
+"""Ids are texts ([E] apis.md 2.1); a number is tolerated where 64 bits hold it."""
 
 
 class Deleted(NamedTuple):
@@ -66,6 +69,19 @@ class CanbusRecords:
         if filter_id is not None:
             question = {"filter": filter_id, **question}
         return self._envelope.request("GET", PATH, b"record_list", orjson.dumps(question))
+
+    def texts_of(self, rows: Sequence[dict[str, Any]], item: str) -> list[tuple[str, int | str]]:
+        """Return text and id of the rows that have a text in an item and an id that can be kept."""
+        pairs = ((as_text(row.get(item)), self._id_of(row)) for row in rows)
+        return [(text, record_id) for text, record_id in pairs if text and record_id]
+
+    def _id_of(self, row: dict[str, Any]) -> RecordId:
+        record_id = row.get("_id")
+        if isinstance(record_id, str):
+            return record_id if self._envelope.plain.is_clean(record_id) else None
+        if not isinstance(record_id, int) or isinstance(record_id, bool):
+            return None
+        return record_id if 0 < record_id <= MAX_NUMBER else None
 
     def read_list(self, response: Response) -> Page | Retry | Unknown | Halt:
         """Read one page. Source: [E] CB-qiita."""

@@ -165,6 +165,27 @@ async def test_a_later_outcome_counts(disk: Any, tools: Tools, *, is_folded: boo
         assert log.state.amendments == {}
 
 
+async def test_later_outcomes_of_folded_lines_do_not_pile_up(disk: Any, tools: Tools) -> None:
+    """As where a list tells the ids of a million records: nothing else happens that would have them folded in."""
+    log = await new(tools)
+    await fill(log, 1, 401)
+    await log.close()
+    disk.kill()
+    log = await reopen(tools)
+    held = 0
+    for line in range(1, 401, 4):
+        log.settle(spots(line, line + 2), [Created(line + 10_000), Created(None)])
+        await log.sync()
+        await asyncio.sleep(0)
+        held = max(held, len(log.state.amendments))
+    assert held < 20
+    assert log.state.counts.ids_unknown == 100
+    await log.close()
+    assert {line: slot for (_, line), slot in slots_of(disk).items() if line % 4 == 1} == {
+        line: line + 10_000 for line in range(1, 401, 4)
+    }
+
+
 async def test_lines_of_several_windows_may_be_settled_at_once(disk: Any, tools: Tools) -> None:
     log = await new(tools)
     await log.intend([window(1, 4), window(4, 6)])

@@ -421,6 +421,23 @@ def test_reading_a_delete(response: Response, expected: object) -> None:
     assert isinstance(found, expected) if isinstance(expected, type) else found == expected
 
 
+NO_TEXTS: tuple[Any, ...] = (None, "", [], {})
+NO_IDS: tuple[Any, ...] = (None, "", True, 0, -1, 2**63, 1.5, ["x"], "a\x1b[2J", "x" * 201)
+
+
+def test_rows_of_a_list_have_a_text_and_an_id() -> None:
+    rows: list[dict[str, Any]] = [
+        {"_id": A, "Stamp": "r-1", "Text": "x"},
+        {"_id": 12, "Stamp": 7},
+        {"_id": A, "Stamp": 1.5},
+        {"_id": A},
+        {"Stamp": "r-1"},
+        *({"_id": A, "Stamp": text} for text in NO_TEXTS),
+        *({"_id": record_id, "Stamp": "r-1"} for record_id in NO_IDS),
+    ]
+    assert build_canbus_records(CREDENTIALS).texts_of(rows, "Stamp") == [("r-1", A), ("7", 12), ("1.5", A)]
+
+
 def test_a_page_of_a_list() -> None:
     records = build_canbus_records(CREDENTIALS)
     request = records.list_request(20, 100, "f1")
