@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev.stamp
 MAINTAIN := $(VENV)/.maintain.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak mutants audit lock clean
+.PHONY: help demo test check bench contract soak mutants audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -30,7 +30,10 @@ check: $(DEV) ## lint, format, types, layers, dependencies
 bench: $(DEV) ## measure beside floors, by turns: start-up, requests, chunks, memory (tables; JSON on standard output)
 	@status=0; for name in startup pipeline chunks memory; do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
 
-soak: $(DEV) ## every test at its largest size, and those too long for `make test`
+contract: ## what aiohttp's exceptions mean, on every Python from 3.11 on that is installed here
+	@.ci/contract $(VENV)
+
+soak: $(DEV) contract ## every test at its largest size, and those too long for `make test`
 	@LOADER_FUZZ_CASES=200000 LOADER_RATE_GRID=all $(BIN)/python -m pytest -m "soak or not soak" --timeout 0
 
 mutants: $(DEV) ## plant bugs in a copy, one by one, and see the tests catch each (ONLY='NAME' for one)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 CERTIFICATES = Path(__file__).parent / "certificates"
+AUTHORITY = str(CERTIFICATES / "authority.pem")
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Line:
     async def head(self) -> bytes:
         return await self.reader.readuntil(b"\r\n\r\n")
 
-    async def request(self) -> Seen:
-        """Read one whole request, and count it as committed."""
-        head = await self.head()
+    async def request(self, head: bytes = b"") -> Seen:
+        """Read one whole request, or what follows a head that was read, and count it as committed."""
+        head = head or await self.head()
         seen = Seen(head.split(b"\r\n", 1)[0].decode(), head, b"")
         body = await self.reader.readexactly(int(seen.header("content-length") or 0))
         seen = Seen(seen.line, head, body)
@@ -56,6 +57,10 @@ class Line:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+        # TLS takes what is written to a lost connection without a word or a pause: an endless script would have the loop.
+        await asyncio.sleep(0)
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError
 
     async def hang(self) -> None:
         await asyncio.sleep(60)
@@ -69,8 +74,15 @@ class Line:
     def close(self) -> None:
         self.writer.close()
 
+    def half_close(self) -> None:
+        """End our side of the stream below any TLS, which knows no such thing, and go on reading."""
+        self.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
     def send_at_once(self, data: bytes) -> None:
         """Put bytes into the peer's kernel without giving its event loop a turn."""
+        if self.writer.get_extra_info("ssl_object") is not None:
+            self.writer.write(data)  # encrypted and written at once, as nothing waits before it
+            return
         os.write(self.writer.get_extra_info("socket").fileno(), data)
 
     def end_at_once(self) -> None:

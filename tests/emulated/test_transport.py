@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.emulated.transport_contract import (
     SMALL,
     TRANSPORTS,
     UNSURE,
+    Names,
     Row,
     full_backlog,
     opened,
@@ -47,8 +49,8 @@ def assert_safe(reply: NoResponse) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.number)
-async def test_row(row: Row, make: Callable[..., Any]) -> None:
-    async with serve(row.script) as server, opened(make, server.url, timeout_seconds=row.timeout) as transport:
+async def test_row(row: Row, make: Callable[..., Any], tls: ssl.SSLContext | None) -> None:
+    async with serve(row.script, tls) as server, opened(make, server.url, timeout_seconds=row.timeout) as transport:
         reply = await transport.send(row.request)
         await asyncio.sleep(0.01)
     if row.ends == "no response":
@@ -65,8 +67,10 @@ async def test_row(row: Row, make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("row", UNSURE, ids=lambda row: row.number)
-async def test_broken_answers_are_never_complete_ones(row: Row, make: Callable[..., Any]) -> None:
-    async with serve(row.script) as server, opened(make, server.url) as transport:
+async def test_broken_answers_are_never_complete_ones(
+    row: Row, make: Callable[..., Any], tls: ssl.SSLContext | None
+) -> None:
+    async with serve(row.script, tls) as server, opened(make, server.url) as transport:
         reply = await transport.send(row.request)
     if isinstance(reply, NoResponse):
         assert reply.is_sent
@@ -143,22 +147,6 @@ def test_no_path_changes_the_origin(path: str) -> None:
     assert build_url("https://api.example", path) is None
     assert build_url("https://api.example", "/" + path) is not None
     assert str(build_url("https://api.example/x", "//evil.example/?a=b")) == "https://api.example/x//evil.example/?a=b"
-
-
-class Names:
-    """A resolver that fails, or never answers."""
-
-    def __init__(self, error: OSError | None) -> None:
-        self.error = error
-
-    async def resolve(self, *_: object, **__: object) -> list[Any]:
-        if self.error is not None:
-            raise self.error
-        await asyncio.sleep(60)
-        return []
-
-    async def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("error", [socket.gaierror(socket.EAI_NONAME, SECRET), None], ids=["2", "3 4"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -50,9 +51,13 @@ def time_out(line: Line) -> None:
 @pytest.mark.parametrize("is_noticed", [True, False], ids=["noticed", "unread"])
 @pytest.mark.parametrize("request_", [SMALL, DELETE], ids=["POST", "DELETE"])
 async def test_a_connection_that_spoke_or_ended_while_idle_is_not_used(
-    do: Callable[[Line], None], is_noticed: bool, request_: Request, make: Callable[..., Any]
+    do: Callable[[Line], None],
+    is_noticed: bool,
+    request_: Request,
+    make: Callable[..., Any],
+    tls: ssl.SSLContext | None,
 ) -> None:
-    async with serve(echo) as server, opened(make, server.url) as transport:
+    async with serve(echo, tls) as server, opened(make, server.url) as transport:
         assert isinstance(await transport.send(GET), Response)
         do(server.lines[0])
         if is_noticed:
@@ -66,14 +71,14 @@ async def test_a_connection_that_spoke_or_ended_while_idle_is_not_used(
 
 @pytest.mark.parametrize("request_", [SMALL, GET, DELETE], ids=["POST", "GET", "DELETE"])
 async def test_row_39_what_was_read_and_lost_on_a_used_connection_is_not_sent_again(
-    request_: Request, make: Callable[..., Any]
+    request_: Request, make: Callable[..., Any], tls: ssl.SSLContext | None
 ) -> None:
     async def script(line: Line) -> None:
         await line.request()
         await line.send(answer())
         await line.request()
 
-    async with serve(script) as server, opened(make, server.url) as transport:
+    async with serve(script, tls) as server, opened(make, server.url) as transport:
         await transport.send(SMALL)
         reply = await transport.send(request_)
         await asyncio.sleep(0.05)
@@ -94,7 +99,9 @@ async def test_the_hook_alone_stops_a_second_sending() -> None:
     assert len(server.requests) == 2
 
 
-async def test_row_45_a_late_answer_is_not_given_to_the_next_request(make: Callable[..., Any]) -> None:
+async def test_row_45_a_late_answer_is_not_given_to_the_next_request(
+    make: Callable[..., Any], tls: ssl.SSLContext | None
+) -> None:
     async def script(line: Line) -> None:
         seen = await line.request()
         if line.server.connections == 1:
@@ -102,7 +109,7 @@ async def test_row_45_a_late_answer_is_not_given_to_the_next_request(make: Calla
         await line.send(answer(seen.body))
         await line.hang()
 
-    async with serve(script) as server, opened(make, server.url, timeout_seconds=SHORT) as transport:
+    async with serve(script, tls) as server, opened(make, server.url, timeout_seconds=SHORT) as transport:
         late = await transport.send(SMALL)
         assert isinstance(late, NoResponse)
         assert late.is_sent
@@ -112,7 +119,9 @@ async def test_row_45_a_late_answer_is_not_given_to_the_next_request(make: Calla
     assert server.connections == 2
 
 
-async def test_dropping_closes_idle_connections_and_those_in_use_after_their_answer(make: Callable[..., Any]) -> None:
+async def test_dropping_closes_idle_connections_and_those_in_use_after_their_answer(
+    make: Callable[..., Any], tls: ssl.SSLContext | None
+) -> None:
     gate = asyncio.Event()
 
     async def script(line: Line) -> None:
@@ -123,7 +132,7 @@ async def test_dropping_closes_idle_connections_and_those_in_use_after_their_ans
                 await asyncio.sleep(0.05)
             await line.send(answer())
 
-    async with serve(script) as server, opened(make, server.url) as transport:
+    async with serve(script, tls) as server, opened(make, server.url) as transport:
         await asyncio.gather(transport.send(SMALL), transport.send(SMALL))
         assert server.connections == 2
         busy = asyncio.create_task(transport.send(SMALL))
@@ -148,12 +157,12 @@ async def test_without_the_private_hook_every_connection_is_used_once(monkeypatc
 # --- cancellation --------------------------------------------------------------------------------------------------------
 
 
-async def test_row_46_only_cancellation_is_raised(make: Callable[..., Any]) -> None:
+async def test_row_46_only_cancellation_is_raised(make: Callable[..., Any], tls: ssl.SSLContext | None) -> None:
     async def script(line: Line) -> None:
         await line.request()
         await line.hang()
 
-    async with serve(script) as server, opened(make, server.url) as transport:
+    async with serve(script, tls) as server, opened(make, server.url) as transport:
         task = asyncio.create_task(transport.send(SMALL))
         await asyncio.sleep(0.05)
         task.cancel()
@@ -164,6 +173,7 @@ async def test_row_46_only_cancellation_is_raised(make: Callable[..., Any]) -> N
 
 async def test_row_47_an_answer_that_came_while_the_loop_was_blocked_past_the_timeout_is_doubt(
     make: Callable[..., Any],
+    tls: ssl.SSLContext | None,
 ) -> None:
     async def script(line: Line) -> None:
         await line.request()
@@ -171,20 +181,42 @@ async def test_row_47_an_answer_that_came_while_the_loop_was_blocked_past_the_ti
         line.writer.write(answer())
         time.sleep(2 * SHORT)
 
-    async with serve(script) as server, opened(make, server.url, timeout_seconds=SHORT) as transport:
+    async with serve(script, tls) as server, opened(make, server.url, timeout_seconds=SHORT) as transport:
         reply = await transport.send(SMALL)
     # Which of the two the loop looks at first is its affair; a claim that it was not sent would be wrong.
     assert isinstance(reply, Response) or reply.is_sent
     assert len(server.requests) == 1
 
 
-async def test_row_48_a_shielded_request_arrives(make: Callable[..., Any]) -> None:
+async def test_row_47_an_answer_that_came_is_lost_with_its_task(
+    make: Callable[..., Any], tls: ssl.SSLContext | None
+) -> None:
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def script(line: Line) -> None:
+        seen = await line.request()
+        line.writer.write(answer(seen.body))
+        if len(line.server.requests) == 1:
+            tasks[0].cancel()  # before the loop has looked at what came
+
+    async with serve(script, tls) as server, opened(make, server.url, concurrency=1) as transport:
+        tasks.append(asyncio.create_task(transport.send(SMALL)))
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        # Nor is it given to whoever is next.
+        second = await transport.send(DELETE)
+    assert isinstance(second, Response)
+    assert second.body == DELETE.body
+    assert (len(server.requests), server.connections) == (2, 2)
+
+
+async def test_row_48_a_shielded_request_arrives(make: Callable[..., Any], tls: ssl.SSLContext | None) -> None:
     async def script(line: Line) -> None:
         await line.request()
         await asyncio.sleep(0.05)
         await line.send(answer())
 
-    async with serve(script) as server, opened(make, server.url) as transport:
+    async with serve(script, tls) as server, opened(make, server.url) as transport:
         inner = asyncio.create_task(transport.send(SMALL))
         outer = asyncio.create_task(_shielded(inner))
         await asyncio.sleep(0.02)

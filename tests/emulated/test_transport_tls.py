@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from loader.connector import make_tls
@@ -15,11 +16,8 @@ from loader.errors import UsageError
 from loader.failures import CHECK_CA, CHECK_TLS
 from loader.model import NoResponse, Response
 from loader.world import Transport
-from tests.emulated.raw_server import CERTIFICATES, Line, answer, serve, server_tls
+from tests.emulated.raw_server import AUTHORITY, Line, answer, serve, server_tls
 from tests.emulated.transport_contract import SECRET, SHORT, SMALL, TRANSPORTS
-
-AUTHORITY = str(CERTIFICATES / "authority.pem")
-
 
 Open = Callable[..., AbstractAsyncContextManager[Transport]]
 
@@ -63,6 +61,18 @@ async def test_a_certificate_that_does_not_verify_stops_before_any_byte(
     name: str, ca_file: str | None, opened: Open
 ) -> None:
     async with serve(well, server_tls(name)) as server, opened(server.url, ca_file) as transport:
+        reply = await transport.send(SMALL)
+    assert isinstance(reply, NoResponse)
+    assert not reply.is_sent
+    assert reply.fatal_hint == CHECK_CA
+    assert SECRET not in repr(reply)
+    assert server.requests == []
+
+
+async def test_row_11_a_fingerprint_that_differs_stops_before_any_byte(opened: Open) -> None:
+    async with serve(well, server_tls()) as server, opened(server.url) as transport:
+        # No option asks for one; should somebody build it in, it may not be taken for a fault that passes.
+        transport._connector._ssl = aiohttp.Fingerprint(b"\0" * 32)  # type: ignore[attr-defined]  # both have one
         reply = await transport.send(SMALL)
     assert isinstance(reply, NoResponse)
     assert not reply.is_sent
