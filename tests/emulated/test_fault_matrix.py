@@ -363,3 +363,9 @@ def test_the_matrix_is_as_large_as_it_says() -> None:
     assert len(FAULTS) >= 40
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     assert len({str(cell) for cell in all_cells()}) == len(all_cells()) >= 480
+    for operation, connection, count, transport in itertools.product(OPERATIONS, CONNECTIONS, (1, MANY), TRANSPORTS):
+        column = (operation, connection, count, transport)
+        faults = [
+            cell for cell in all_cells() if (cell.operation, cell.connection, cell.count, cell.transport) == column
+        ]
+        assert len(faults) >= 40, column
