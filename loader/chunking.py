@@ -11,9 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import attrgetter
 
+from loader.columns import RecordBlock
 from loader.model import Chunk, Record
 
 _data_of = attrgetter("data")
+
+
+def bytes_of(records: Sequence[Record]) -> int:
+    """Add up the bytes of the records' data."""
+    return records.data_bytes if isinstance(records, RecordBlock) else sum(map(len, map(_data_of, records)))
 
 
 class Chunker:
@@ -64,9 +70,10 @@ class Chunker:
         """Take all of them, and return what they and what waited have become, the last chunk as full as it is."""
         if self._max_records == 1 and not self._waiting:
             return [Chunk((record,), self._in_doubt) for record in records]
-        size = self._bytes + sum(map(len, map(_data_of, records))) + len(records)
+        size = self._bytes + bytes_of(records) + len(records)
         if not self._waiting and 0 < len(records) <= self._max_records and size <= self._max_bytes:
-            return [Chunk(tuple(records), self._in_doubt)]  # nearly always: a window is made to be a chunk
+            # Nearly always: a window is made to be a chunk.
+            return [Chunk(records if isinstance(records, RecordBlock) else tuple(records), self._in_doubt)]
         chunks = [chunk for record in records if (chunk := self.feed(record)) is not None]
         rest = self.flush()
         return [*chunks, rest] if rest is not None else chunks

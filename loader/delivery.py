@@ -16,6 +16,7 @@ from typing import assert_never
 
 from loader.channel import Channel, LeftCancelled
 from loader.chunking import halve
+from loader.columns import are_created
 from loader.errors import RunStopped
 from loader.model import (
     Ambiguous,
@@ -49,8 +50,6 @@ MISMATCHES_TO_STOP = 2
 
 UNCONFIRMED_SECONDS = 1.0
 """Until a refused chunk is sent again whole, where the target did not say whether the credentials are good."""
-
-ONLY_CREATED = {Created}
 
 Prove = Callable[[Record, Created], Awaitable[None]]
 
@@ -94,7 +93,7 @@ class GivenIds:
         """Return the verdict, or that the answer belongs to another request."""
         if not isinstance(verdict, Settled):
             return verdict
-        for outcome in verdict.outcomes:
+        for outcome in verdict.outcomes:  # the first with an id is enough
             if isinstance(outcome, Created) and outcome.id is not None:
                 if outcome.id in self._known:
                     return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
@@ -189,8 +188,8 @@ class Delivery:
         for warning in verdict.warnings:
             parts.warn(warning)
         records = parcel.chunk.records
-        if set(map(type, verdict.outcomes)) == ONLY_CREATED:
-            parts.settlement.conclude(records, verdict.outcomes)  # type: ignore[arg-type]  # a set of types is no narrowing
+        if are_created(verdict.outcomes):
+            parts.settlement.conclude(records, verdict.outcomes)
         else:
             self._sort_out(parcel, verdict)
         if self.prove is not None:

@@ -9,7 +9,7 @@ A line is identified everywhere by its source's index (from 0) and its physical 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -40,7 +40,7 @@ class Record(NamedTuple):
 class Chunk(Struct, frozen=True, gc=False):
     """The records of one request. `in_doubt`: an earlier request may have created them (a re-send against a unique item)."""
 
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     in_doubt: bool = False
 
 
@@ -136,7 +136,7 @@ class Resend(NamedTuple):
 class Settled(Struct, frozen=True, gc=False):
     """One entry per record, same order, same length. Ambiguous and Resend entries go on to reconciling and re-sending."""
 
-    outcomes: tuple[Outcome | Resend, ...]
+    outcomes: Sequence[Outcome | Resend]
     warnings: tuple[str, ...] = ()
 
 

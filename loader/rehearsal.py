@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loader import wording
 from loader.assembly import sizes_of
-from loader.chunking import Chunker
+from loader.chunking import Chunker, bytes_of
 from loader.plan import LoadPlan
 from loader.progress import Observer
 from loader.report import Report
@@ -49,11 +49,9 @@ class Tally:
             self.told.append(f"{wording.escape(name)} line {line.number}: {refusal.code}: {refusal.message}")
         overhead = self.target.body_overhead_bytes
         chunker = Chunker(overhead, self.max_records, self._max_bytes)
-        chunks = [chunk for record in draft.records if (chunk := chunker.feed(record)) is not None]
-        if (rest := chunker.flush()) is not None:
-            chunks.append(rest)
+        chunks = chunker.pack(draft.records)
         self.requests += len(chunks)
-        self.body_bytes += sum(overhead - 1 + sum(len(record.data) + 1 for record in chunk.records) for chunk in chunks)
+        self.body_bytes += sum(overhead - 1 + bytes_of(chunk.records) + len(chunk.records) for chunk in chunks)
 
 
 async def rehearse(plan: LoadPlan, observer: Observer | None, world: World) -> Report:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from loader.checkpoint import CheckpointLog
+from loader.columns import are_created
 from loader.errors import RunStopped
 from loader.model import Created, Outcome, Record, Rejected, Updated
 from loader.settings import RejectLimit
@@ -17,7 +18,6 @@ from loader.work import Work
 
 FIRST_ANSWERED = 100
 IN_A_ROW = 1000
-ONLY_CREATED = {Created}
 SUCCESSES = frozenset({Created, Updated})
 
 Sink = Callable[[Sequence[Record], Sequence[Outcome]], None]
@@ -34,7 +34,7 @@ class RejectGuard:
 
     def count(self, outcomes: Sequence[Outcome]) -> str | None:
         """Count outcomes; return why to stop, or None."""
-        if not self.rejected and set(map(type, outcomes)) == ONLY_CREATED:
+        if not self.rejected and are_created(outcomes):
             self.answered += len(outcomes)  # as nearly always
             return None
         for outcome in outcomes:
@@ -84,7 +84,9 @@ class Settlement:
             return
         self._write(records, outcomes)
         self._work.settled(records)
-        self.successes += sum(map(SUCCESSES.__contains__, map(type, outcomes)))
+        self.successes += (
+            len(outcomes) if are_created(outcomes) else sum(map(SUCCESSES.__contains__, map(type, outcomes)))
+        )
         reason = self._guard.count(outcomes)
         if reason is not None:
             self._stop.fail(

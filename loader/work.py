@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
 
+from loader.chunking import bytes_of
+from loader.columns import RecordBlock
 from loader.model import Chunk, Record
 
 MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
 """Bytes of unsettled records held at most: with the parser's own blocks it keeps the process far under 80 MB."""
 
 
-_data_of, _lock_of = attrgetter("data"), attrgetter("lock")
+_lock_of = attrgetter("lock")
 _NO_LOCK = {None}
 
 GoLater: TypeAlias = Callable[[Record], None]
@@ -68,6 +70,11 @@ class Turns:
         return next((count for count, (mine, next_one) in enumerate(pairs) if mine != next_one), len(records))
 
 
+def has_no_locks(records: Sequence[Record]) -> bool:
+    """Say whether none of some records has a lock."""
+    return isinstance(records, RecordBlock) or set(map(_lock_of, records)) == _NO_LOCK
+
+
 def place_of(record: Record) -> tuple[int, int]:
     """Return where a record stands in the sources."""
     return record.source, record.number
@@ -96,7 +103,7 @@ class Work:
 
     # --- the reader's side ---------------------------------------------------------------------------------------------
 
-    def admit(self, records: Sequence[Record], go_later: GoLater | None = None) -> list[Record]:
+    def admit(self, records: Sequence[Record], go_later: GoLater | None = None) -> Sequence[Record]:
         """Count records as outstanding; return those that may go now, and park the rest behind their locks.
 
         A parked record is sent when its lock is free, or handed to `go_later` where it is given.
@@ -104,9 +111,9 @@ class Work:
         self.outstanding += len(records)
         if self.is_ordered:
             self._turns.enter(records)
-        self._outstanding_bytes += sum(map(len, map(_data_of, records)))
-        if set(map(_lock_of, records)) == _NO_LOCK:
-            return [*records]
+        self._outstanding_bytes += bytes_of(records)
+        if has_no_locks(records):
+            return records
         return [record for record in records if record.lock is None or self._acquire(record, go_later or self._send)]
 
     def _send(self, record: Record) -> None:
@@ -230,8 +237,8 @@ class Work:
         if self.is_ordered:
             self._turns.leave(records)
             self._wake()
-        self._outstanding_bytes -= sum(map(len, map(_data_of, records)))
-        if set(map(_lock_of, records)) != _NO_LOCK:
+        self._outstanding_bytes -= bytes_of(records)
+        if not has_no_locks(records):
             for record in records:
                 if record.lock is not None:
                     self._release(record.lock)

@@ -32,6 +32,7 @@ from loader.checkpoint.tools import Sizes, Tools, Worker
 from loader.checkpoint.upkeep import Upkeep
 from loader.checkpoint.windows import Letter, Place, Slot, Window, check_window, intent_of, letter_of
 from loader.checkpoint.writer import Writer, free_ballast
+from loader.columns import RecordBlock
 from loader.model import Outcome
 
 _number_of = attrgetter("number")
@@ -143,7 +144,7 @@ class CheckpointLog:
             return
         if places[0].source != places[-1].source:
             raise ValueError("outcomes of several sources at once")
-        lines = list(map(_number_of, places))
+        lines = places.numbers if isinstance(places, RecordBlock) else list(map(_number_of, places))
         packed = pack_lines(lines)
         first, end = self._range_of(places[0].source, lines[0])
         low, high = lines[0], lines[-1]

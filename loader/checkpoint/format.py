@@ -229,7 +229,7 @@ def pack_lines(numbers: Sequence[int]) -> Lines:
     count = len(numbers)
     if count < MIN_RUN_LENGTH:
         return [*numbers]
-    if list(numbers) == list(range(numbers[0], numbers[0] + count)):
+    if isinstance(numbers, range) or list(numbers) == list(range(numbers[0], numbers[0] + count)):
         return [(numbers[0], numbers[0] + count)]
     packed: Lines = []
     at = 0

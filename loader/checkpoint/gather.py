@@ -12,13 +12,13 @@ from operator import attrgetter
 from loader.checkpoint.format import AmbiguousRow, Doubt, Lines, Note, Outcomes, RejectedRow, each_line, pack_lines
 from loader.checkpoint.state import State
 from loader.checkpoint.windows import Letter, Place, Window, outcome_fields, rows_of
+from loader.columns import CreatedIds, are_created
 from loader.model import Ambiguous, Created, Outcome, Rejected, Updated
 
 LetterOf = Callable[[int, int], Letter]
 """(source, line) -> what a settled line was."""
 
 
-_ONLY_CREATED = {Created}
 _id_of = attrgetter("id")
 
 
@@ -69,7 +69,11 @@ class Gathered:
             else:
                 self.runs.append(item)
         self.count += len(outcomes)
-        if set(map(type, outcomes)) == _ONLY_CREATED:
+        if isinstance(outcomes, CreatedIds):
+            self.created += lines
+            self.ids += outcomes.ids
+            return
+        if are_created(outcomes):
             self.created += lines
             self.ids += map(_id_of, outcomes)
             return

@@ -1,7 +1,7 @@
 """Appends to the log and knows what is durable. One task syncs, in a worker thread, one sync at a time.
 
 Writes go straight to the file, so that they survive the death of the process; syncs are only against power loss and go in
-groups: at once where somebody waits (an intent), else every 50 ms or 256 outcomes.
+groups: at once where somebody waits (an intent), else every 50 ms or 2,048 outcomes.
 
 When the disk fails: nothing is retried. A sync that failed may have dropped the very pages that it was asked to keep, so no
 further sync is tried on that file, and `synced_n` stays. A write that failed ends all writing. One exception: on a full disk
@@ -23,7 +23,7 @@ from loader.checkpoint.tools import Worker
 from loader.errors import LogStorageFailed
 
 SYNC_SECONDS: Final = 0.05  # what a power loss may cost: as many look-ups as records settle in that time
-SYNC_OUTCOMES: Final = 256
+SYNC_OUTCOMES: Final = 2048
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _HINT: Final = "Make room or mend the disk, then give the same command again: the run goes on where it stopped."
 

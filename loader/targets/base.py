@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+from loader.columns import Splice
 from loader.model import (
     Chunk,
     Finding,
@@ -114,6 +115,8 @@ class Target(Protocol):
     """Records in one request at most."""
     body_overhead_bytes: int
     """Bytes of a body around its records' data, for one record; each further record adds one comma."""
+    splice: Splice | None
+    """How good lines become records without a look at each; None where `shape` must see every one."""
 
     def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
         """Check a decoded line and make the record that travels.

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from loader.columns import Splice
 from loader.mapping import text_of
 from loader.model import (
     Chunk,
@@ -57,6 +58,7 @@ class OzariInsertTarget:
 
     name = "ozari insert"
     max_records = 1
+    splice: Splice | None = None
     body_overhead_bytes = len(OPENING) + len(CLOSING)
 
     def __init__(self, settings: OzariInsert, credentials: OzariCredentials, run_id: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from loader.columns import Splice
 from loader.errors import UsageError
 from loader.mapping import cut, members
 from loader.model import Chunk, Halt, Record, Rejected, Request, Response, Retry, Settled, Unknown, Updated, Verdict
@@ -32,6 +33,7 @@ class OzariUpdateTarget:
 
     name = "ozari update"
     max_records = 1
+    splice: Splice | None = None
     body_overhead_bytes = 0
 
     def __init__(self, settings: OzariUpdate, credentials: OzariCredentials) -> None:

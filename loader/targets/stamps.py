@@ -19,7 +19,7 @@ RUN_ID = re.compile(r"[a-z0-9]{1,16}")
 class Stamps:
     """Makes the stamps of one run for one field. `field` must have been checked by the target."""
 
-    __slots__ = ("_opening", "_prefix", "field")
+    __slots__ = ("_prefix", "field", "opening")
 
     def __init__(self, field: str, run_id: str) -> None:
         if not RUN_ID.fullmatch(run_id):
@@ -28,7 +28,7 @@ class Stamps:
             )
         self.field = field
         self._prefix = f"{run_id}-"
-        self._opening = b'{%b:"' % orjson.dumps(field)
+        self.opening = b'{%b:"' % orjson.dumps(field)
 
     def text(self, source: int, number: int) -> str:
         """Return the stamp of a line."""
@@ -36,7 +36,7 @@ class Stamps:
 
     def write(self, stamp: str, data: bytes) -> bytes:
         """Put a stamp in front of the members of an object that has some."""
-        return self._opening + stamp.encode() + b'",' + data[1:]
+        return self.opening + stamp.encode() + b'",' + data[1:]
 
     def taken(self) -> Rejected:
         """Refuse a line that has a value where the stamp belongs."""

@@ -514,8 +514,8 @@ FLOW = (
         "Each record gets the id of the next one.",
         Edit(
             "loader/targets/canbus.py",
-            "map(new_created, zip(ids, strict=True))",
-            "map(new_created, zip(ids[1:] + ids[:1], strict=True))",
+            "Settled(CreatedIds(ids))",
+            "Settled(CreatedIds(ids[1:] + ids[:1]))",
         ),
         by=(CANBUS,),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,14 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader import sorting
+from loader.chunking import bytes_of
+from loader.columns import RecordBlock
 from loader.mapping import BLANK, parse
-from loader.model import Record, Rejected
-from loader.settings import OzariCredentials, OzariInsert, Secret
+from loader.model import Chunk, Record, Rejected
+from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
 from loader.sorting import Draft, Sorter
 from loader.splitting import Block
 from loader.targets import build_target
+from loader.targets.base import Target
 
-TARGET = build_target(OzariInsert("tcity"), OzariCredentials(Secret("x")), "r123456789")
+OZARI = build_target(OzariInsert("tcity"), OzariCredentials(Secret("x")), "r123456789")
+KEYS = CanbusCredentials("acme", Secret("app"), Secret("key"), Secret("secret"))
+CANBUS = build_target(CanbusAdd(user="u1"), KEYS, "r123456789")
+STAMPED = build_target(CanbusAdd(user="u1", stamp="Tag", is_unique=True), KEYS, "r123456789")
+TARGETS = [OZARI, CANBUS, STAMPED]
 LINES = st.sampled_from(
     [
         b'{"a":1}\n',
@@ -32,21 +40,59 @@ LINES = st.sampled_from(
 )
 
 
-def one_by_one(blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> list[Draft]:
+GOOD_LINES = st.sampled_from(
+    [
+        b'{"a":1}\n',
+        b'{"a":"12:30","b":null}\n',
+        b'{"a":{"b":[1,{"c":2}]}}\n',
+        b'{"a":[[],{}]}\n',
+        b'{ "a" : "{}[]" , "b":"\\u3042"}\n',
+        b'{"a":"\\"}\\n{"}\n',
+        b'{"a":123456789012345678901234567890}\n',
+    ]
+)
+ODD_LINES = st.sampled_from(
+    [
+        b'{"a":1,"a":2}\n',
+        b'{"a":{"b":1,"b":2}}\n',
+        b'{"a":"\\u003a","a":1}\n',
+        b'{"a":' + b"[" * 70 + b"]" * 70 + b"}\n",
+        b'{"a":' + b'{"b":' * 70 + b"1" + b"}" * 71 + b"\n",
+        b'{"System_Create_User":"own"}\n',
+        b'{"System\\u005fCreate_User":"own","a":1}\n',
+        b'{"Tag":1}\n',
+        b'{"\\u0054ag":1}\n',
+        b'{"a":"Tag"}\n',
+        b'{"a":1} \n',
+        b' {"a":1}\n',
+        b'{"a":1}\r\n',
+        b"{}\n",
+        b"[1]\n",
+        b'"a:b"\n',
+        b"1\n",
+        b"null\n",
+        b'{"a":1e999}\n',
+        b'{"a":"\xff"}\n',
+        b"\n",
+    ]
+)
+
+
+def one_by_one(target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> list[Draft]:
     """Do the same slowly."""
     drafts: list[Draft] = []
     number, offset = 1, 0
     draft: Draft | None = None
     for line in (line for lines in blocks for line in lines):
-        draft = draft or Draft(0, number, offset)
+        draft = draft or Draft(0, number, offset, records=[])
         data = line.strip(BLANK)
         if not data:
             draft.blank.append(number)
         else:
             fields: Any = parse(data)
-            found = fields if isinstance(fields, Rejected) else TARGET.shape(fields, data, 0, number, offset)
+            found = fields if isinstance(fields, Rejected) else target.shape(fields, data, 0, number, offset)
             if isinstance(found, Record):
-                draft.records.append(found)
+                draft.records = [*draft.records, found]
             else:
                 draft.refused.append((Record(0, number, offset, b""), found))
         draft.crc = zlib.crc32(line, draft.crc)
@@ -59,15 +105,56 @@ def one_by_one(blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> 
     return [*drafts, draft] if draft is not None else drafts
 
 
-@given(st.lists(st.lists(LINES, min_size=1, max_size=12), max_size=6), st.integers(1, 9), st.integers(1, 300))
-def test_windows_are_what_single_lines_would_make(blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> None:
+def sort(
+    target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int = sorting.MAX_WINDOW_BYTES
+) -> list[Draft]:
+    """Sort blocks; records that came as a block are made single ones."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sorting, "MAX_WINDOW_BYTES", max_bytes)
-        sorter = Sorter(TARGET, window_lines)
+        sorter = Sorter(target, window_lines)
         drafts: list[Draft] = []
         number, offset = 1, 0
         for lines in blocks:
             drafts += sorter.feed(Block(0, number, offset, lines))
             number, offset = number + len(lines), offset + sum(map(len, lines))
         drafts += sorter.flush()
-    assert drafts == one_by_one(blocks, window_lines, max_bytes)
+    return drafts
+
+
+def singled(drafts: list[Draft]) -> list[Draft]:
+    return [replace(draft, records=[*draft.records]) for draft in drafts]
+
+
+@given(st.lists(st.lists(LINES, min_size=1, max_size=12), max_size=6), st.integers(1, 9), st.integers(1, 300))
+def test_windows_are_what_single_lines_would_make(blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> None:
+    assert singled(sort(OZARI, blocks, window_lines, max_bytes)) == one_by_one(OZARI, blocks, window_lines, max_bytes)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@given(st.lists(GOOD_LINES, min_size=1, max_size=12), ODD_LINES | st.none(), st.data())
+def test_a_block_of_lines_is_what_its_lines_are_by_themselves(
+    target: Target, lines: list[bytes], odd: bytes | None, data: st.DataObject
+) -> None:
+    """Also with one line among them that must be looked at: nobody's fate may hang on its neighbours."""
+    if odd is not None:
+        lines = lines[:]
+        lines.insert(data.draw(st.integers(0, len(lines))), odd)
+    if data.draw(st.booleans()):
+        lines = [*lines[:-1], lines[-1].rstrip(b"\n") or b"{"]
+    assert singled(sort(target, [lines], 100)) == one_by_one(target, [lines], 100, 10**9)
+
+
+@pytest.mark.parametrize("target", [CANBUS, STAMPED])
+@given(st.lists(GOOD_LINES, min_size=1, max_size=12), st.data())
+def test_a_block_is_a_sequence_of_its_records(target: Target, lines: list[bytes], data: st.DataObject) -> None:
+    (draft,) = sort(target, [[b'{"first":1}\n', *lines]], 100)
+    block = draft.records[data.draw(st.integers(0, 3)) :]
+    records = [*block]
+    assert isinstance(block, RecordBlock)
+    assert [block[at] for at in range(-len(block), len(block))] == records * 2
+    assert bytes_of(block) == bytes_of(records)
+    if records:
+        assert target.encode(Chunk(block)).body == target.encode(Chunk(tuple(records))).body
+        assert [record.number for record in records] == [*block.numbers]
+    start, stop = data.draw(st.integers(-20, 20)), data.draw(st.integers(-20, 20))
+    assert [*block[start:stop]] == records[start:stop]

@@ -185,7 +185,7 @@ def check_verdict(verdict: Verdict, chunk: Chunk, response: Response) -> None:
                 assert 200 <= status < 300
                 assert response.is_complete
                 assert response.is_upload_complete
-                check_success(json.loads(response.body), outcomes)
+                check_success(json.loads(response.body), tuple(outcomes))
         case Retry(_, after, _):
             assert status == 429
             assert after is None or 0 <= after <= 1e9

@@ -1,0 +1,183 @@
+"""Many records at once, held as columns: what a fast load of chunks is made of. Pure.
+
+Where nothing of a line matters to its target but that it is a good object, a window's lines travel as they were read: they are
+checked as one, spliced as one and settled as one, and no object is made for a single record. Both classes are sequences
+of the nouns of `model`, so whoever looks at single records (a reject, a doubt, a halved chunk) finds them as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate, count
+from typing import Any, NamedTuple, TypeGuard, overload
+
+import orjson
+
+from loader.model import Created, Record
+
+_COLON, _SQUARE, _CURLY, _CLOSING = map(ord, ":[{}")
+_ONLY_CREATED = {Created}
+_ESCAPE, _ESCAPED_COLON = b"\\u", b"\\u003"
+
+
+class Splice(NamedTuple):
+    """What a target writes in front of each record's members, where it looks at nothing else of a line.
+
+    `opening` is the object's beginning, `{` and members with their commas. `absent`: names that a line must not have itself.
+    `stamp_of` makes the stamp of (source, line), which goes first, into the member that `stamp_opening` begins.
+    """
+
+    opening: bytes
+    absent: tuple[str, ...]
+    stamp_opening: bytes = b""
+    stamp_of: Callable[[int, int], str] | None = None
+
+
+class RecordBlock(Sequence[Record]):
+    """The records of lines that follow each other. `lines` are as read, each ending with LF; `raw` is all of them."""
+
+    __slots__ = ("_splice", "first", "lines", "offset", "raw", "source")
+
+    def __init__(
+        self, source: int, first: int, offset: int, lines: Sequence[bytes], splice: Splice, raw: bytes | None = None
+    ) -> None:
+        self.source = source
+        self.first = first
+        self.offset = offset
+        self.lines = lines
+        self.raw = b"".join(lines) if raw is None else raw
+        self._splice = splice
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __iter__(self) -> Iterator[Record]:
+        places = zip(self.lines, count(self.first), accumulate(map(len, self.lines), initial=self.offset), strict=False)
+        return (self._record(line, number, offset) for line, number, offset in places)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> RecordBlock: ...
+    def __getitem__(self, index: int | slice) -> Record | RecordBlock:
+        """Return a record, or a part whose records follow each other."""
+        if isinstance(index, slice):
+            start, _, step = index.indices(len(self.lines))
+            if step != 1:
+                raise ValueError("a part of a block has no gaps")
+            lines = self.lines[index]
+            return RecordBlock(self.source, self.first + start, self._offset_of(start), lines, self._splice)
+        at = range(len(self.lines))[index]
+        return self._record(self.lines[at], self.first + at, self._offset_of(at))
+
+    @property
+    def numbers(self) -> range:
+        """The records' line numbers."""
+        return range(self.first, self.first + len(self.lines))
+
+    @property
+    def data_bytes(self) -> int:
+        """The bytes of all records' data."""
+        size = len(self.raw) + len(self.lines) * (len(self._splice.opening) - len(b"{\n"))
+        if self._splice.stamp_of is not None:
+            size += sum(map(len, self._stamps())) + len(self.lines) * (len(self._splice.stamp_opening) + len(b'",') - 1)
+        return size
+
+    def data(self) -> bytes:
+        """Return the data of all records, with commas between them."""
+        opening = self._splice.opening
+        if self._splice.stamp_of is None:
+            return opening + (b"," + opening).join([line[1:-1] for line in self.lines])
+        behind = b'",' + opening[1:]
+        stamp_opening = self._splice.stamp_opening
+        pairs = zip(self._stamps(), self.lines, strict=True)
+        return b",".join([stamp_opening + stamp.encode() + behind + line[1:-1] for stamp, line in pairs])
+
+    def _stamps(self) -> list[str]:
+        stamp_of, source = self._splice.stamp_of, self.source
+        assert stamp_of is not None  # noqa: S101 -- who calls has looked; this tells mypy
+        return [stamp_of(source, number) for number in self.numbers]
+
+    def _offset_of(self, at: int) -> int:
+        return self.offset + sum(map(len, self.lines[:at]))
+
+    def _record(self, line: bytes, number: int, offset: int) -> Record:
+        splice = self._splice
+        data = splice.opening + line[1:-1]
+        if splice.stamp_of is None:
+            return Record(self.source, number, offset, data)
+        stamp = splice.stamp_of(self.source, number)
+        return Record(self.source, number, offset, splice.stamp_opening + stamp.encode() + b'",' + data[1:], stamp)
+
+
+class CreatedIds(Sequence[Created]):
+    """Outcomes of records that were all created, with ids that the target told."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self, ids: list[int | str]) -> None:
+        self.ids = ids
+
+    def __repr__(self) -> str:
+        return f"CreatedIds({self.ids})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]  # it is equal to a tuple of the same, and has another hash
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Created]:
+        return map(Created, self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Created: ...
+    @overload
+    def __getitem__(self, index: slice) -> CreatedIds: ...
+    def __getitem__(self, index: int | slice) -> Created | CreatedIds:
+        """Return an outcome, or a part of them."""
+        return CreatedIds(self.ids[index]) if isinstance(index, slice) else Created(self.ids[index])
+
+
+def are_created(outcomes: Sequence[object]) -> TypeGuard[Sequence[Created]]:
+    """Say whether all outcomes of some records are Created."""
+    return isinstance(outcomes, CreatedIds) or set(map(type, outcomes)) == _ONLY_CREATED
+
+
+def are_plain(lines: Sequence[bytes], raw: bytes, absent: Sequence[str], max_depth: int) -> bool:
+    """Say whether each line is an object that `mapping.parse` takes, begins and ends with its braces, and lacks some names.
+
+    False only means: look at each line. `raw` is the lines joined. The sums below are of terms that can be off in one direction
+    only, so where they agree each line agrees (see `mapping` for why colons tell).
+    """
+    try:
+        objects = map(orjson.loads, lines)
+        if any(name.encode() in raw for name in absent) or (absent and _ESCAPE in raw):
+            objects = map(partial(_with_none_of, absent), objects)
+        members = list(map(len, objects))
+    except (ValueError, TypeError):  # TypeError: a number has no length
+        return False
+    # A text or an array has a length too, but begins with no brace.
+    if not all(members) or {line[0] for line in lines} != {_CURLY} or {line[-2] for line in lines} != {_CLOSING}:
+        return False
+    if _SQUARE not in raw and raw.count(_COLON) == sum(members):
+        return True  # no arrays, and no object inside that has a member: nothing nests deeper than 2
+    return _ESCAPED_COLON not in raw and _are_shallow(lines, max_depth) and _have_no_twins(lines, raw)
+
+
+def _with_none_of(names: Sequence[str], fields: Any) -> Any:
+    if any(name in fields for name in names):
+        raise ValueError("a line has a member of its own where the loader writes one")
+    return fields
+
+
+def _are_shallow(lines: Sequence[bytes], max_depth: int) -> bool:
+    return max(line.count(_CURLY) + line.count(_SQUARE) for line in lines) <= max_depth
+
+
+def _have_no_twins(lines: Sequence[bytes], raw: bytes) -> bool:
+    """Say whether no object has a key twice: what is encoded again has lost such a member's colon."""
+    return orjson.dumps(list(map(orjson.loads, lines))).count(_COLON) == raw.count(_COLON)
