@@ -26,6 +26,8 @@ _FOLD_EVERY: Final = 256  # entries of a replay between two looks at what could 
 _MAX_UNFOLDED: Final = 65_536  # lines in settled windows that a replay keeps unfolded: 10 MB
 """Without folds on disk a replay packs what is settled as it goes, so that its memory stays flat."""
 
+FIRST_ENTRY: Final = 1
+"""The number behind the first generation's header. Later generations go on with a snapshot, which says all that went before."""
 _NOT_THERE: Final = (Header, Fold, Body)
 
 
@@ -58,7 +60,9 @@ def find_header(log: File, run_id: str | None, bound: Mapping[str, Any] | None) 
         return header, len(line), False
     if run_id is None or bound is None or _run_of(line) not in (None, run_id):
         raise LogDamaged(f"the first line of {LOG} is not the header of this run", HINT)
-    return Header(n=0, s=-1, format=FORMAT, run=run_id, bound=dict(bound)), len(line), True
+    # A line that is sound is no damaged header: the header is gone altogether, and reading begins with this line.
+    is_entry = line[-1:] == b"\n" and is_sealed(line[:-1], seed_of(run_id))
+    return Header(n=0, s=-1, format=FORMAT, run=run_id, bound=dict(bound)), 0 if is_entry else len(line), True
 
 
 def read_run(log: File, settled: Settled, found: tuple[Header, int, bool]) -> Opening:
@@ -77,7 +81,7 @@ def read_run(log: File, settled: Settled, found: tuple[Header, int, bool]) -> Op
     scanner = Scanner(seed, offset, next_n)
     try:
         state.load(heads.refs)
-        _replay(state, scanner, log, settled, heads)
+        _replay(state, scanner, log, settled, heads, is_rebuilt=is_rebuilt)
     except ValueError as error:
         raise LogDamaged(f"{LOG} contradicts itself near byte {scanner.offset}: {error}", HINT) from None
     if is_rebuilt and scanner.offset == header_bytes and settled.file.size() and not heads.size:
@@ -95,9 +99,11 @@ def unwritten(state: State, settled: Settled) -> list[FoldJob]:
     return [again(ref, settled.body(ref), {}, ref.upto) for ref in state.folds() if ref.position is None]
 
 
-def _replay(state: State, scanner: Scanner, log: File, settled: Settled, heads: Heads) -> None:
+def _replay(state: State, scanner: Scanner, log: File, settled: Settled, heads: Heads, *, is_rebuilt: bool) -> None:
     is_first = True
     for count, (_, entry) in enumerate(scanner.entries(blocks_of(log, scanner.offset)), 1):
+        if is_first and is_rebuilt and not isinstance(entry, Snapshot) and entry.n != FIRST_ENTRY:
+            raise LogDamaged(f"the beginning of {LOG} is lost, and with it entries up to {entry.n - 1}", HINT)
         if is_first and isinstance(entry, Snapshot):
             _check_relied(settled, heads, entry.settled)
             restore(state, entry)

@@ -30,6 +30,10 @@ LOST_ANSWERS: tuple[Fault, ...] = msgspec.convert(
 )
 
 
+WAIT_SECONDS = 30.0
+"""Only ends what hangs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kill:
     """When a process dies: at a point by its number, or `seconds` after its start."""
@@ -127,6 +131,14 @@ class Processes:
 
     def _output(self, name: str) -> Path:
         return self._job.folder / f"{name}{self._count}"
+
+
+def wait_for_requests(emulator: Emulator, count: int) -> None:
+    """Return once so many requests have come."""
+    until = time.monotonic() + WAIT_SECONDS
+    while emulator.journal.requests < count:
+        assert time.monotonic() < until, f"{emulator.journal.requests} of {count} requests came"
+        time.sleep(0.005)
 
 
 def cut_log(run: Path, draw: random.Random) -> None:

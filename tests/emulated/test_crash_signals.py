@@ -22,7 +22,7 @@ import pytest
 from loader.emulator import Emulator, running
 from loader.emulator.faults import Fault
 from tests.emulated.crash_jobs import CREDENTIALS, KINDS, TRANSPORTS, Job, plan_of
-from tests.emulated.crash_trials import QUICK, Kill, Processes
+from tests.emulated.crash_trials import QUICK, WAIT_SECONDS, Kill, Processes, wait_for_requests
 from tests.emulated.nursery import Nursery
 
 EXIT_CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -32,8 +32,6 @@ SLOWEST: tuple[Fault, ...] = msgspec.convert([{"kind": "latency", "milliseconds"
 SILENT: tuple[Fault, ...] = msgspec.convert(
     [{"kind": "hang", "operations": ["insert", "add"], "after": 5}], tuple[Fault, ...]
 )
-WAIT_SECONDS = 30.0
-"""Only ends what hangs."""
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +44,6 @@ def prepared(name: str, folder: Path, emulator: Emulator, *options: str, records
     job = Job(KINDS[name], folder / "job", records, emulator.base_url, (*QUICK, *options))
     job.prepare(emulator)
     return job
-
-
-def wait_for_requests(emulator: Emulator, count: int) -> None:
-    """Return once so many requests have come."""
-    until = time.monotonic() + WAIT_SECONDS
-    while emulator.journal.requests < count:
-        assert time.monotonic() < until, f"{emulator.journal.requests} of {count} requests came"
-        time.sleep(0.005)
 
 
 def interrupt(nursery: Nursery, folder: Path, name: str, number: signal.Signals, draw: random.Random) -> list[str]:

@@ -160,6 +160,29 @@ async def test_a_log_that_came_back_shorter_is_told_from_a_whole_one(
     await more.close()
 
 
+@pytest.mark.parametrize("lost", [2, 3, 4])
+async def test_a_lost_beginning_is_refused(disk: Any, tools: Tools, lost: int) -> None:
+    """Without its intents a log looks as if nothing had been sent: then everything would be sent again."""
+    log = await CheckpointLog.create(NOWHERE, RUN, BOUND, tools=tools)
+    await log.intend([Window(0, 1, 3, 0, 20, 1, 2)])
+    log.note("rate", 5)
+    await log.sync()
+    log.note("rate", 6)
+    await log.sync()
+    disk.kill()
+    lines = disk.names[LOG].data.splitlines(keepends=True)
+    for beginning in (b"", b"\0" * 40 + b"\n"):
+        disk.names[LOG].data = beginning + b"".join(lines[lost:])
+        with pytest.raises(LogDamaged, match="and with it entries up to"):
+            await reopen(tools, bound=BOUND)
+        disk.kill()
+    disk.names[LOG].data = b"".join(lines[1:])  # the header alone is in run.json too
+    again = await reopen(tools, bound=BOUND)
+    assert again.state.notes == {"rate": 6}
+    assert again.state.last_intent_end(0)[0] == 3
+    await again.close()
+
+
 async def test_a_cut_anywhere_behind_the_header_is_a_shorter_log_or_none(disk: Any, tools: Tools) -> None:
     await write(tools, 120, is_rotated=False)
     truth, whole, folds = slots_of(disk), disk.names[LOG].data, disk.names[SETTLED].data
