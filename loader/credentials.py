@@ -10,14 +10,17 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from loader.addresses import check_tenant
+from loader.addresses import check_tenant, default_base_url, is_loopback
 from loader.errors import UsageError
 from loader.settings import CanbusCredentials, Credentials, OzariCredentials, Secret
 
 OZARI_NAMES = ("OZARI_TOKEN",)
 CANBUS_NAMES = ("CANBUS_TENANT_ID", "CANBUS_APP_ID", "CANBUS_API_KEY", "CANBUS_API_SECRET")
 FILE_SUFFIX = "_FILE"
+EMULATOR_SECRETS = frozenset({"emulator-token", "emulator-key", "emulator-secret"})
+"""What `loader emulator` prints for its clients; no vendor gives out such words."""
 MAX_FILE_BYTES = 64 * 1024
 """A path given by mistake may be anything; a credential is short."""
 
@@ -61,6 +64,19 @@ def secret_texts(credentials: Credentials) -> tuple[str, ...]:
     if isinstance(credentials, OzariCredentials):
         return (credentials.token.reveal(),)
     return tuple(secret.reveal() for secret in (credentials.app_id, credentials.api_key, credentials.api_secret))
+
+
+def keep_emulator_here(credentials: Credentials, base_url: str | None) -> None:
+    """Let the emulator's own credentials go to this machine alone: where they would leave it, a base URL was forgotten.
+
+    `base_url` None: the vendor's own. Errors: UsageError.
+    """
+    host = urlsplit(base_url or default_base_url(credentials)).hostname or ""
+    if not is_loopback(host) and not EMULATOR_SECRETS.isdisjoint(secret_texts(credentials)):
+        raise UsageError(
+            f"the emulator's own credentials would go to {host}",
+            "name the emulator with --base-url http://127.0.0.1:PORT, or set the credentials of your account",
+        )
 
 
 def _read(name: str, environ: Mapping[str, str], warnings: list[str]) -> str | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loader import run_directory
 from loader.assembly import Assembly, assemble, sizes_of
 from loader.checkpoint import iter_ambiguous
+from loader.descriptors import make_room
 from loader.ending import bound_text, ids_of, limits_text
 from loader.errors import LogStorageFailed, RunStopped, StopReason
 from loader.model import Updated
@@ -65,6 +66,7 @@ class Launch:
         plan = run.plan
         self._target = build_target(plan.target, plan.credentials, run.info.run)
         self._sizes = sizes_of(self._target, plan.options)
+        make_room(self._sizes.concurrency)
         self._throttle = new_throttle(plan.options, run.log.state.notes.get(RATE_NOTE), world)
         self._way = Way(
             self._target, plan.credentials, plan.options, self._throttle, self._sizes.concurrency, stop, world

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 from loader.checkpoint import Tools
+from loader.credentials import keep_emulator_here
 from loader.errors import LoaderError, RunMismatch
 from loader.launch import Launch
 from loader.opening import OpenRun, open_run
@@ -49,6 +50,7 @@ async def run_load(
     world = world or World()
     if plan.is_dry_run:
         return await rehearse(plan, observer, world)
+    keep_emulator_here(plan.credentials, plan.options.base_url)
     stop = Stop()
     with handled_signals(stop, on_signal):
         async with open_run(plan, world, tools) as run:
@@ -73,6 +75,7 @@ async def run_reconcile(
     `filter_id`: a saved list filter of Canbus, whose rows are looked through first (`learning`).
     It asks where it can be asked, also in a run that was told not to (`--ambiguous hold`): this is the asking.
     """
+    keep_emulator_here(plan.credentials, plan.options.base_url)
     plan = replace(plan, options=replace(plan.options, ambiguous=None))
     world = world or World()
     stop = Stop()

@@ -200,8 +200,9 @@ async def test_a_rehearsal_needs_no_credentials(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_begin_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    options = replace(QUICK, base_url="http://127.0.0.1:9")
     with pytest.raises(LoaderError) as refused:
-        await load(tmp_path / "nothing", INSERT, run=tmp_path / "run", credentials=OZARI)
+        await load(tmp_path / "nothing", INSERT, run=tmp_path / "run", options=options, credentials=OZARI)
     assert refused.value.exit_code == 5
     assert refused.value.hint
     assert not (tmp_path / "run" / "run.json").exists()

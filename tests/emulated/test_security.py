@@ -6,12 +6,14 @@ directory. Hostile targets give requests back as error texts, in every form in w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,22 @@ def test_an_echoing_target_gets_no_secret_written(tmp_path: Path, operation: str
     assert outputs[2].count(b"\n") == report["rejected"]
     assert b"***" in outputs[2]
     assert leaks(done.stdout, done.stderr, *outputs, tmp_path) == []
+    assert hashes_in(tmp_path) == []
+
+
+def hashes_in(folder: Path) -> list[str]:
+    """Name the secrets of which a plain hash was written: a token can be guessed from it. The app id is no key by itself."""
+    data = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file()).lower()
+    found = []
+    for name in SECRETS.keys() - {"CANBUS_APP_ID"}:
+        secret = SECRETS[name].encode()
+        digests = [
+            hashlib.new(kind, secret).digest() for kind in ("md5", "sha1", "sha256", "sha512", "blake2b", "blake2s")
+        ]
+        digests += [hashlib.blake2b(secret, digest_size=size).digest() for size in (8, 16, 20, 32)]
+        digests.append(zlib.crc32(secret).to_bytes(4))
+        found += [name for digest in digests if digest.hex()[:16].encode() in data]
+    return found
 
 
 @pytest.mark.parametrize("status", ["401 No", "403 No", "404 No", "400 No", "307 Go"])
@@ -295,6 +313,70 @@ async def redirected(server: Hostile, folder: Path, target: OzariInsert | None, 
         return await run_load(server.url, folder, is_canbus=is_canbus, count=3, concurrency=1)
     options = Options(base_url=server.url, rate=Rate(500.0), concurrency=1)
     return await load(source_of(folder, 3), target, run=folder / "run", options=options, credentials=OZARI)
+
+
+HOSTS = """
+import asyncio, json, sys
+from loader import Options, OzariCredentials, OzariInsert, Rate, Secret, load
+
+heard = set()
+
+def note(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.bind"):
+        heard.add((event, str(arguments[1])))
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.getnameinfo"):
+        heard.add((event, str(arguments[0])))
+    elif event in ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "os.fork"):
+        heard.add((event, ""))
+
+sys.addaudithook(note)
+options = Options(base_url=sys.argv[2], rate=Rate(500.0), transport=sys.argv[3])
+target = OzariInsert("tcity", stamp="fstamp")
+
+async def main():
+    credentials = OzariCredentials(Secret("own"))
+    return await load(sys.argv[1] + "/source.ndjson", target, run=sys.argv[1] + "/run", options=options, credentials=credentials)
+
+report = asyncio.run(main())
+print(json.dumps([report.state, report.rejected, sorted(heard)]))
+"""
+
+
+@pytest.mark.parametrize("transport", ["session", "lean"])
+def test_nobody_is_spoken_to_but_the_target(tmp_path: Path, transport: str) -> None:
+    """Python's own audit hook sees every connect, name look-up and child process of the load."""
+
+    def answer(heard: Heard) -> Reply:
+        return welcome(heard) if heard.is_preflight else says({"success": False, "error": "no"}, "422 No")
+
+    source_of(tmp_path, 3)
+    with hostile(answer) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", HOSTS, str(tmp_path), server.url, transport],
+            env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    state, rejected, heard = json.loads(done.stdout)
+    assert (state, rejected) == ("finished", 3)
+    host, port = server.url.removeprefix("http://").split(":")
+    allowed = {("socket.connect", str((host, int(port)))), ("socket.getaddrinfo", host)}
+    assert {tuple(entry) for entry in heard} - allowed == set()
+    assert ["socket.connect", str((host, int(port)))] in heard
+
+
+def test_the_emulators_credentials_never_leave_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They are in the environment of whoever tried the emulator; a base URL that was forgotten sends them to the vendor."""
+    monkeypatch.setenv("OZARI_TOKEN", "emulator-token")
+    for base_url in ([], ["--base-url", "https://evil.example"]):
+        words = ["ozari", "insert", str(source_of(tmp_path, 1)), "--table", "tcity", "--run", str(tmp_path / "run")]
+        assert main([*words, *base_url]) == 2
+    assert "the emulator's own credentials would go to" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 HOSTILE_TABLES = (

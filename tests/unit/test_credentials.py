@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from loader.credentials import CANBUS_NAMES, read_credentials, secret_texts
+from loader.credentials import CANBUS_NAMES, EMULATOR_SECRETS, keep_emulator_here, read_credentials, secret_texts
+from loader.emulator.switches import CanbusApp, OzariSwitches
 from loader.errors import UsageError
-from loader.settings import CanbusCredentials, OzariCredentials, Secret
+from loader.settings import CanbusCredentials, Credentials, OzariCredentials, Secret
 
 CANARY = "canary-4f1c09"
 CANBUS = {"CANBUS_TENANT_ID": "acme", "CANBUS_APP_ID": "app1", "CANBUS_API_KEY": "key1", "CANBUS_API_SECRET": "secret1"}
@@ -112,3 +113,33 @@ def test_a_secret_shows_itself_to_nobody() -> None:
     assert CANARY not in f"{Secret(CANARY)} {Secret(CANARY)!r} {Secret(CANARY):}"
     with pytest.raises(TypeError):
         pickle.dumps(credentials)
+
+
+@pytest.mark.parametrize(
+    "base_url, is_refused",
+    [
+        (None, True),
+        ("https://api.example", True),
+        ("https://127.0.0.1.evil.example", True),
+        ("http://127.0.0.1:8765", False),
+        ("https://localhost", False),
+        ("http://[::1]:1", False),
+    ],
+)
+def test_the_emulators_own_credentials_stay_on_this_machine(base_url: str | None, is_refused: bool) -> None:
+    given: list[Credentials] = [OzariCredentials(Secret("emulator-token"))]
+    for key, secret in (("emulator-key", "own"), ("own", "emulator-secret")):
+        given.append(CanbusCredentials("emulator", Secret("emulator-app"), Secret(key), Secret(secret)))
+    for credentials in given:
+        if is_refused:
+            with pytest.raises(UsageError, match="emulator's own credentials") as caught:
+                keep_emulator_here(credentials, base_url)
+            assert "--base-url" in caught.value.hint
+        else:
+            keep_emulator_here(credentials, base_url)
+    keep_emulator_here(OzariCredentials(Secret("own")), base_url)
+
+
+def test_what_the_emulator_prints_is_what_is_kept_here() -> None:
+    switches = OzariSwitches(), CanbusApp()
+    assert {switches[0].token, switches[1].api_key, switches[1].api_secret} == EMULATOR_SECRETS
