@@ -40,7 +40,9 @@ mutants: $(DEV) ## plant bugs in a copy, one by one, and see the tests catch eac
 	@nice -n 10 $(BIN)/python -m tests.mutants.run $(if $(ONLY),"$(ONLY)")
 
 audit: $(MAINTAIN) ## ask for known vulnerabilities in what is locked (needs the network)
-	$(BIN)/pip-audit --requirement .ci/core.txt --require-hashes --disable-pip
+	@$(BIN)/pip-audit --strict --requirement .ci/core.txt --require-hashes --disable-pip || { echo \
+	"audit: not passed: a vulnerability is known, or a package could not be asked about (see above; it needs the package" \
+	"index itself, not a mirror of it)" >&2; exit 1; }
 
 # uv does not read pip's configuration, so what a mirror on this machine calls itself cannot reach a lock file.
 UV := env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(BIN)/uv

@@ -78,7 +78,7 @@ async def one(name, url):
     folder.mkdir()
     (folder / "source").write_text('{"fcode":"K1"}\\n')
     options = Options(base_url=url + "/" + name.replace(" ", "_"), rate=Rate(100.0), timeout_seconds=0.5, patience_seconds=0.1,
-                      settle_seconds=0.0)
+                      settle_seconds=0.0, transport=sys.argv[2 + len(name) % (len(sys.argv) - 2)])
     target = OzariInsert("tcity", key="fcode" if name.startswith("query") else None)
     try:
         credentials = OzariCredentials(Secret("t"))
@@ -115,12 +115,26 @@ def cases(place: str) -> list[str]:
     return [f"{place} {bomb}" for bomb in BOMBS]
 
 
-@pytest.mark.parametrize("place", [PLACES[0], *(pytest.param(place, marks=pytest.mark.soak) for place in PLACES[1:])])
-def test_a_bomb_ends_by_cap_or_timeout(tmp_path: Path, place: str) -> None:
+TRANSPORTS = ("session", "lean")
+"""The sample throws each bomb at one of them, the soak each at both."""
+
+
+@pytest.mark.parametrize(
+    "place, transports",
+    [
+        pytest.param("record", TRANSPORTS, id="record"),
+        *(
+            pytest.param(place, (transport,), id=f"{place} {transport}", marks=pytest.mark.soak)
+            for place in PLACES
+            for transport in TRANSPORTS
+        ),
+    ],
+)
+def test_a_bomb_ends_by_cap_or_timeout(tmp_path: Path, place: str, transports: tuple[str, ...]) -> None:
     with hostile(answer) as server:
         names = ["good 1", "good 2", *cases(place)]
         child = subprocess.run(
-            [sys.executable, "-c", CHILD, str(tmp_path)],
+            [sys.executable, "-c", CHILD, str(tmp_path), *transports],
             input="".join(json.dumps([name, server.url]) + "\n" for name in names),
             capture_output=True,
             text=True,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from loader.cli.app import main
-from tests.emulated.hostile import ENVIRONMENT, Heard, Reply, hostile, says
+from tests.emulated.hostile import ENVIRONMENT, Heard, Reply, hostile, leaks, says
 from tests.emulated.wire import Seen, read, request
 
 COMMAND = [sys.executable, "-m", "loader"]
@@ -90,6 +90,29 @@ def test_no_control_of_a_server_or_a_source_reaches_the_terminal(tmp_path: Path,
     assert OBEYED.findall(shown) == []
     # A log file is looked at with `cat` and `tail`.
     assert OBEYED.findall((tmp_path / "log").read_text()) == []
+
+
+@pytest.mark.parametrize("operation", ["ozari insert", "canbus add"])
+def test_no_secret_reaches_the_terminal(tmp_path: Path, operation: str) -> None:
+    """The live display too: a target that gives each request back in its errors, and for Ozari in its name."""
+
+    def answer(heard: Heard) -> Reply:
+        text = heard.everything
+        if heard.is_preflight:
+            return says({"success": True, "company": f"acme {text}", "authen": "OK", "results": [{"items": []}]})
+        return says({"success": False, "error": text, "authen": "NG"}, "422 No")
+
+    table = ["--table", "tcity"] if operation.startswith("ozari") else ["--user", "loader", "--max-records", "1"]
+    source = tmp_path / "source"
+    source.write_text('{"fname":"x"}\n' * 20)
+    with hostile(answer) as server:
+        words = [*operation.split(), str(source), *table, "--run", str(tmp_path / "run"), *QUICK]
+        code, shown = in_terminal(*words, "--base-url", server.url, "-v")
+    assert code == 3
+    assert "ejected" in shown
+    # A terminal folds lines: what is looked for may stand on two of them.
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", "", shown)
+    assert leaks(shown.encode(), plain.encode(), tmp_path) == []
 
 
 def test_no_control_of_a_halt_reaches_the_terminal(tmp_path: Path) -> None:

@@ -59,3 +59,10 @@ def test_tools_do_not_change_what_the_command_runs_on(name: str) -> None:
 
 def test_no_lock_of_a_tool_that_writes_hosts() -> None:
     assert not [name for name in ("uv.lock", "pylock.toml", "poetry.lock") if (ROOT / name).exists()]
+
+
+def test_an_audit_that_could_not_ask_fails() -> None:
+    """Without `--strict` pip-audit passes where it was told nothing about any package."""
+    (recipe,) = re.findall(r"^audit:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert "--strict" in recipe
+    assert "exit 1" in recipe
