@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core.stamp
 DEV := $(VENV)/.dev.stamp
 MAINTAIN := $(VENV)/.maintain.stamp
+PLOTS := $(VENV)/.plots.stamp
+PEERS := $(VENV)/.peers.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench contract soak mutants audit lock clean
+.PHONY: help demo test check bench peers tables contract soak mutants audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,8 +29,19 @@ check: $(DEV) ## lint, format, types, layers, dependencies
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry loader
 
-bench: $(DEV) ## measure beside floors, by turns: start-up, requests, chunks, memory (tables; JSON on standard output)
-	@status=0; for name in startup pipeline chunks memory; do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
+BENCHMARKS := startup stages pipeline floors chunks memory resume begin
+RESULTS := LOADER_BENCH_RESULTS=benchmarks/results
+
+bench: $(DEV) ## measure beside floors, by turns: start-up, stages, requests, chunks, memory, resume (some minutes)
+	@status=0; for name in $(BENCHMARKS); do $(RESULTS) $(BIN)/python -m benchmarks.$$name || status=1; done; \
+	$(BIN)/python -m benchmarks.tables --without-plots; exit $$status
+
+peers: $(DEV) $(PEERS) ## run the loader beside its peers: speed, cost, what is lost and doubled (an hour)
+	@$(RESULTS) $(BIN)/python -m benchmarks.peers
+	@$(BIN)/python -m benchmarks.tables --without-plots
+
+tables: $(PLOTS) ## make the tables and plots of benchmarks/results and the README from the JSON of `make bench` and `make peers`
+	@$(BIN)/python -m benchmarks.tables
 
 contract: ## what aiohttp's exceptions mean, on every Python from 3.11 on that is installed here
 	@.ci/contract $(VENV)
@@ -53,10 +66,17 @@ lock: $(MAINTAIN) ## renew the lock files in .ci (UPGRADE=--upgrade takes new ve
 	$(LOCK) $(UPGRADE) --output-file .ci/core.txt
 	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --extra dev --output-file .ci/dev.txt
 	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --group maintain --output-file .ci/maintain.txt
+	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --group plots --output-file .ci/plots.txt
+	$(filter-out pyproject.toml build --group,$(LOCK)) $(UPGRADE) --group peers --output-file .ci/peers.txt
 
 clean: ## remove the environments, caches and build products (never a run directory)
 	rm -rf .venv .ci/venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The peers have an environment of their own: their versions are theirs.
+$(PEERS): .ci/peers.txt .ci/setup
+	@.ci/setup $(VENV)/peers $< alone
+	@touch $@
 
 # One stamp for each lock; the second run of any target costs nothing.
 $(VENV)/.%.stamp: .ci/%.txt .ci/setup pyproject.toml

@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -126,14 +127,20 @@ def running_server() -> Iterator[str]:
         process.communicate()
 
 
-def write_records(path: Path, count: int, *, is_canbus: bool = False) -> int:
-    """Write so many generated records of about 250 bytes; return their bytes."""
+def ask_server(base_url: str) -> dict[str, Any]:
+    """Ask the server what it has seen."""
+    with urllib.request.urlopen(f"{base_url}/bench") as answer:  # noqa: S310 - loopback
+        return dict(orjson.loads(answer.read()))
+
+
+def write_records(path: Path, count: int, *, is_canbus: bool = False, user: str | None = None) -> int:
+    """Write so many generated records of about 250 bytes; return their bytes. `user` goes into each (Canbus asks for one)."""
     draw = random.Random(1)  # noqa: S311 -- the same data on each machine
     prefix = "" if is_canbus else "f"
     size = 0
     with path.open("wb") as file:
         for number in range(1, count + 1):
-            record = {
+            record: dict[str, Any] = {
                 "code": f"K-{number:08d}",
                 "name": f"Customer {draw.randrange(10**6)}",
                 "street": f"Herzl Street {draw.randrange(1, 999)}",
@@ -148,6 +155,8 @@ def write_records(path: Path, count: int, *, is_canbus: bool = False) -> int:
                 "parent": None,
                 "note": "x" * 20,
             }
+            if user is not None:
+                record["System_Create_User"] = user
             size += file.write(orjson.dumps({prefix + name: value for name, value in record.items()}) + b"\n")
     return size
 
@@ -155,7 +164,7 @@ def write_records(path: Path, count: int, *, is_canbus: bool = False) -> int:
 def conditions() -> dict[str, Any]:
     """Say where and with what was measured."""
     return {
-        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "at": now(),
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),
@@ -165,6 +174,11 @@ def conditions() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def now() -> str:
+    """Return the time of day, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def processor() -> str:
@@ -177,10 +191,35 @@ def processor() -> str:
 
 
 def print_result(benchmark: str, result: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Print a table for people on standard error, and one JSON object on standard output."""
+    """Print a table for people on standard error, and one JSON object on standard output.
+
+    Where LOADER_BENCH_RESULTS names a folder, as `make bench` does, the object is kept there too, for the tables and plots.
+    """
     for line in lines:
         print(line, file=sys.stderr)
-    print(json.dumps({"benchmark": benchmark, **conditions(), **result}))
+    whole = {"benchmark": benchmark, **conditions(), **result}
+    print(json.dumps(whole))
+    path = results_path(benchmark)
+    if path is not None:
+        path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def results_path(benchmark: str) -> Path | None:
+    """Say where a result is kept, if it is."""
+    folder = os.environ.get("LOADER_BENCH_RESULTS")
+    return Path(folder) / f"{benchmark}.json" if folder else None
+
+
+def kept(benchmark: str) -> dict[str, Any]:
+    """Read the result that was kept before; empty where there is none."""
+    path = results_path(benchmark)
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path is not None and path.exists() else {}
+
+
+def cpu_of(process_id: int) -> float:
+    """Return the CPU seconds of another process so far (Linux)."""
+    fields = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds() -> float:

@@ -1,10 +1,11 @@
 """How long a run with many settled records takes to go on: resume's first request, `status`, the first line of `ids`.
 
-    python benchmarks/resume.py [--records 50000000] [--ids int|hex]
+    python -m benchmarks.resume [--records 500000 50000000] [--ids int|hex]
 
 The run directory is synthesised: the folds that such a run leaves, and a source that is a hole between its first and its last
 lines.
-Everything else is the real command against the emulator. Prints one JSON object.
+Everything else is the real command against the emulator. The curve goes over growing
+numbers of settled records.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from benchmarks import measuring
 from loader import __version__, run_directory
 from loader.checkpoint import folds
 from loader.checkpoint import format as log_format
@@ -38,6 +40,9 @@ FOLD_LINES = 4096
 WINDOW_LINES = 64
 NEW_LINES = 100
 FOLDS_AT_ONCE = 64
+ROUNDS = 3
+GOAL_SECONDS = 2.0
+TIMED = ("resume_first_request_seconds", "status_seconds", "first_id_seconds")
 
 
 def ids_of(kind: str, first: int) -> list[Slot]:
@@ -143,33 +148,43 @@ def seconds_to_first_request(directory: Path, emulator: Emulator) -> tuple[float
     return first - began, ended - began
 
 
-def main() -> None:
-    """Synthesise, measure, print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--records", type=int, default=50_000_000)
-    parser.add_argument("--ids", choices=["int", "hex"], default="int")
-    arguments = parser.parse_args()
-    records = arguments.records // FOLD_LINES * FOLD_LINES
+def measure(wanted: int, kind: str) -> dict[str, Any]:
+    """Measure one number of settled records."""
+    records = wanted // FOLD_LINES * FOLD_LINES
     with tempfile.TemporaryDirectory(prefix="loader-resume-") as folder, running() as emulator:
-        directory = make_run(Path(folder), records, arguments.ids, emulator.base_url)
+        directory = make_run(Path(folder), records, kind, emulator.base_url)
         size = sum(path.stat().st_size for path in directory.iterdir())
-        status, first_id = seconds_of_status(directory), seconds_to_first_id(directory)
-        first, whole = seconds_to_first_request(directory, emulator)
-    result = {
-        "benchmark": "resume",
+        status = [seconds_of_status(directory) for _ in range(ROUNDS)]
+        first_id = [seconds_to_first_id(directory) for _ in range(ROUNDS)]
+        first, whole = seconds_to_first_request(directory, emulator)  # once: the run has new records then
+    return {
         "records": records,
-        "ids": arguments.ids,
+        "ids": kind,
         "run_directory_bytes_per_record": round(size / records, 3),
         "resume_first_request_seconds": round(first, 3),
         "resume_whole_seconds": round(whole, 3),
-        "status_seconds": round(status, 3),
-        "first_id_seconds": round(first_id, 3),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "loader": __version__,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status_seconds": round(statistics.median(status), 3),
+        "first_id_seconds": round(statistics.median(first_id), 3),
     }
-    print(json.dumps(result))
+
+
+def main() -> int:
+    """Synthesise, measure, print; exit 1 where the goal is missed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--records", type=int, nargs="+", default=[500_000, 5_000_000, 50_000_000])
+    parser.add_argument("--ids", choices=["int", "hex"], default="int")
+    arguments = parser.parse_args()
+    rows = [measure(records, arguments.ids) for records in arguments.records]
+    table = [f"{'settled':>11} {'first request s':>16} {'status s':>9} {'first id s':>11} {'B/record':>9}"]
+    table += [
+        f"{row['records']:>11,} {row['resume_first_request_seconds']:>16} {row['status_seconds']:>9}"
+        f" {row['first_id_seconds']:>11} {row['run_directory_bytes_per_record']:>9}"
+        for row in rows
+    ]
+    measuring.print_result("resume", {"goal_seconds": GOAL_SECONDS, "rows": rows}, table)
+    slowest = max(max(row[name] for name in TIMED) for row in rows)
+    return 1 if slowest > GOAL_SECONDS else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,14 +4,16 @@
 
 One `asyncio.Protocol` on uvloop. Each body is parsed whole by orjson, so a broken record is noticed; ids are counted up,
 so that a client can see whether each record was created once. It knows what a benchmark needs: the two preflights, Ozari
-insert, Canbus add. It prints its port on the first line, and ends with its standard input. The emulator stands for the
-APIs; this only stands for a wire.
+insert, Canbus add; and `/bench`, which tells what was created, in how many requests, between which two moments. It prints its
+port on the first line, and ends with its standard input. The emulator stands for the APIs; this only stands for a wire.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import time
 from typing import cast
 
 import orjson
@@ -26,9 +28,10 @@ MAX_HEAD_BYTES = 64 * 1024
 
 
 class Counter:
-    """Ids given so far."""
+    """Ids given so far; the requests that asked for them, the first and the last of them by the monotonic clock."""
 
-    last = 0
+    last = requests = 0
+    began = ended = 0.0
 
 
 class Connection(asyncio.Protocol):
@@ -85,7 +88,16 @@ def answer(head: bytes, body: bytes) -> bytes:
         return ANSWER % (b"200 OK", len(COMPANY), COMPANY)
     if b"/metadata" in line:
         return ANSWER % (b"200 OK", len(METADATA), METADATA)
+    if line.startswith(b"GET /bench "):
+        said = b'{"process":%d,"created":%d,"requests":%d,"began":%.6f,"ended":%.6f}' % (
+            *(os.getpid(), Counter.last, Counter.requests),
+            *(Counter.began, Counter.ended),
+        )
+        return ANSWER % (b"200 OK", len(said), said)
     asked = orjson.loads(body)
+    Counter.requests += 1
+    Counter.ended = time.monotonic()
+    Counter.began = Counter.began or Counter.ended
     if b"/integration/tables/" in line:
         Counter.last += 1
         table = line.split(b"/")[3]

@@ -1,6 +1,6 @@
 """Measure what starting the command costs, as a ratio to importing what it cannot do without.
 
-    python benchmarks/startup.py [ROUNDS]
+    python -m benchmarks.startup [ROUNDS]
 
 `loader --help` is run by turns with `python -c "import click, orjson"`, so that a noisy machine disturbs both alike,
 and the medians are compared. The ratio travels between machines; the seconds do not. Prints one JSON object and exits 1
@@ -9,11 +9,12 @@ past the ceiling that the project set itself.
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 import time
+
+from benchmarks import measuring
 
 CEILING = 1.6  # a command that answers `--help` slower than that imports something it does not need yet
 ROUNDS = 15
@@ -38,14 +39,14 @@ def main() -> int:
     base_seconds = statistics.median(seconds for _, seconds in pairs)
     ratio = help_seconds / base_seconds
     result = {
-        "benchmark": "startup",
         "rounds": rounds,
         "help_seconds": round(help_seconds, 4),
         "base_seconds": round(base_seconds, 4),
         "ratio": round(ratio, 3),
         "ceiling": CEILING,
     }
-    print(json.dumps(result))
+    table = f"loader --help {help_seconds:.3f} s, its least imports {base_seconds:.3f} s, ratio {ratio:.2f} (at most {CEILING})"
+    measuring.print_result("startup", result, [table])
     return 0 if ratio <= CEILING else 1
 
 
