@@ -75,12 +75,12 @@ class Processes:
         self._job = job
         self._count = 0
 
-    def start(self, kill: Kill | None = None, **values: Any) -> int:
-        """Start the command."""
+    def start(self, kill: Kill | None = None, *, more: Sequence[str] = (), **values: Any) -> int:
+        """Start the command, with more words behind it."""
         kill = kill or Kill()
         self._count += 1
         order = Order(
-            words=self._job.words,
+            words=[*self._job.words, *more],
             folder=str(self._job.run),
             notes=str(self.notes),
             stdin=str(self._job.source) if self._job.kind.is_piped else os.devnull,

@@ -42,6 +42,7 @@ class Points:
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.folder = str(order["folder"])
+        self.number = 0  # of the last point that was reached
         self._at = order["kill_at"]
         self._is_torn = order["is_torn"]
         self._count = itertools.count(1)
@@ -50,7 +51,7 @@ class Points:
 
     def reach(self, what: str) -> bool:
         """Pass a point, or die there. True: die in the middle of what comes next."""
-        number = next(self._count)
+        self.number = number = next(self._count)
         self.note({"point": number, "what": what})
         is_here: bool = number == self._at
         if is_here and not (self._is_torn and what.startswith("write ")):
@@ -69,10 +70,16 @@ def die() -> NoReturn:
 
 
 class Disk:
-    """The calls of `os` that change the run directory, with a point before and behind each. Other files pass untouched."""
+    """The calls of `os` that change the run directory, with a point before and behind each. Other files pass untouched.
 
-    def __init__(self, points: Points, room: int) -> None:
+    The call behind the point `fail_at` fails with an error by its name; all later ones too where the disk has become read-only.
+    "short": a write takes half of what it is given.
+    """
+
+    def __init__(self, points: Points, room: int, fail_at: int, fault: str) -> None:
         self._points = points
+        self._fail_at = fail_at
+        self._fault = fault
         self._room = room  # bytes that the disk still takes, 0 for any number
         self._is_small = room > 0
         self._paths: dict[int, str] = {}  # descriptor -> path, of what lies in the run directory
@@ -81,7 +88,7 @@ class Disk:
         is_ours = isinstance(path, str | Path) and str(path).startswith(self._points.folder)
         is_new = is_ours and bool(flags & os.O_CREAT)
         if is_new:
-            self._points.reach(f"create {path}")
+            self._begin(f"create {path}")
         descriptor: int = REAL["open"](path, flags, *rest, **named)
         self._paths.pop(descriptor, None)
         if is_ours:
@@ -97,13 +104,25 @@ class Disk:
     def write(self, descriptor: int, data: bytes, *, call: str, place: tuple[int, ...] = ()) -> int:
         if descriptor not in self._paths:
             return int(REAL[call](descriptor, data, *place))
-        if self._points.reach(f"write {self._paths[descriptor]}"):
+        if self._begin(f"write {self._paths[descriptor]}"):
             REAL[call](descriptor, bytes(data)[: len(data) // 2], *place)
             die()
-        wrote: int = REAL[call](descriptor, self._fitting(data), *place)
+        is_short = self._fault == "short" and self._points.number == self._fail_at
+        given = bytes(data)[: max(1, len(data) // 2)] if is_short else self._fitting(data)
+        wrote: int = REAL[call](descriptor, given, *place)
         self._room -= wrote
         self._points.reach(f"written {self._paths[descriptor]}")
         return wrote
+
+    def _begin(self, what: str) -> bool:
+        """Pass the point before a call; fail there if that was ordered. True: die in the middle of the call."""
+        is_torn = self._points.reach(what)
+        is_here = self._points.number == self._fail_at
+        is_read_only = self._fault == "EROFS" and 0 < self._fail_at < self._points.number
+        if self._fault != "short" and (is_here or is_read_only):
+            number = getattr(errno, self._fault)
+            raise OSError(number, os.strerror(number))
+        return is_torn
 
     def _fitting(self, data: bytes) -> bytes:
         """Return what the disk has room for, as a short write does."""
@@ -118,7 +137,13 @@ class Disk:
         if path is None:
             REAL[call](descriptor)
             return
-        self._points.reach(f"sync {path}")
+        status = os.fstat(descriptor)
+        self._points.note({"sync": status.st_ino})
+        try:
+            self._begin(f"sync {path}")
+        except OSError:
+            self._points.note({"failed": status.st_ino})
+            raise
         status = os.fstat(descriptor)  # before the sync: what is written meanwhile may not be on the disk after it
         is_directory = stat.S_ISDIR(status.st_mode)
         names = [entry.name for entry in Path(path).iterdir()] if is_directory else []
@@ -130,16 +155,16 @@ class Disk:
         path = self._paths.get(first) if isinstance(first, int) else str(first)
         is_ours = path is not None and path.startswith(self._points.folder)
         if is_ours:
-            self._points.reach(f"{call} {path}")
+            self._begin(f"{call} {path}")
             self._room += Path(str(path)).stat().st_size if call == "unlink" and Path(str(path)).exists() else 0
         REAL[call](first, *rest, **named)
         if is_ours:
             self._points.reach(f"{call} done {path}")
 
 
-def wrap_disk(points: Points, room: int) -> None:
+def wrap_disk(points: Points, room: int, fail_at: int, fault: str) -> None:
     """Put a `Disk` in the place of `os`."""
-    disk = Disk(points, room)
+    disk = Disk(points, room, fail_at, fault)
     wrapped: dict[str, Callable[..., Any]] = {
         "open": disk.open,
         "close": disk.close,
@@ -195,7 +220,7 @@ def child(order: dict[str, Any]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_limit"], order["file_limit"]))
     shorten_waits()
     points = Points(order)
-    wrap_disk(points, order["room"])
+    wrap_disk(points, order["room"], order["fail_at"], order["fault"])
     wrap_transport(points)
     from loader.cli.app import main
 

@@ -29,7 +29,7 @@ class Order:
     """What a child is to do. `kill_at`: the number of the point at which it dies, 0 for none; see `kill_points`.
 
     `room`: so many bytes may be written into the run directory before the disk is full, 0 for any number; what the ballast
-    holds comes on top when it is given back. `file_limit`: RLIMIT_FSIZE.
+    holds comes on top when it is given back. `file_limit`: RLIMIT_FSIZE. `fail_at`, `fault`: the point whose call fails, and how.
     """
 
     words: Sequence[str]
@@ -42,6 +42,8 @@ class Order:
     is_torn: bool = False
     room: int = 0
     file_limit: int = 0
+    fail_at: int = 0
+    fault: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -98,6 +100,19 @@ def notes_in(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_bytes().splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             yield json.loads(line)
+
+
+def syncs_behind_a_failure(notes: Path) -> int:
+    """Count the syncs of a file by a process whose sync of it had failed: the second may succeed with the pages lost."""
+    failed: set[int] = set()
+    count = 0
+    for note in notes_in(notes):
+        if note.get("point") == 1:
+            failed.clear()
+        count += note.get("sync") in failed
+        if "failed" in note:
+            failed.add(note["failed"])
+    return count
 
 
 def points_of(notes: Path) -> list[str]:

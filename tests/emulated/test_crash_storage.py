@@ -1,12 +1,13 @@
-"""A disk that fills up under a load: exit 5, resumable, and the outcomes of what was in flight still fit.
+"""A disk that fails or fills up under a load: exit 5, resumable, and the outcomes of what was in flight still fit.
 
-The full disk is made three ways: writes that fail from a byte on (`kill_points`), RLIMIT_FSIZE, and a file system of its own
-where one can be mounted.
+Any call may fail once, and a sync that has failed is not tried again. The full disk is made three ways: writes that fail from a
+byte on (`kill_points`), RLIMIT_FSIZE, and a file system of its own where one can be mounted.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,8 @@ import pytest
 from loader.emulator import Emulator, running
 from loader.emulator.faults import Fault
 from tests.emulated.crash_jobs import KINDS, Job, plan_of
-from tests.emulated.crash_trials import QUICK, Processes
-from tests.emulated.nursery import Nursery
+from tests.emulated.crash_trials import QUICK, Processes, count_points, wait_for_requests
+from tests.emulated.nursery import Nursery, syncs_behind_a_failure
 
 RECORDS = 600
 SLOW: tuple[Fault, ...] = msgspec.convert([{"kind": "latency", "milliseconds": 10}], tuple[Fault, ...])
@@ -90,6 +91,77 @@ def test_files_that_may_not_grow_stop_the_run_before_anything_is_sent(
         report = processes.finish()
         assert job.check(emulator, report) == []
         assert report["ambiguous"] == 0
+
+
+# --- any call fails ---------------------------------------------------------------------------------------------------------
+
+FAULTS = ("EIO", "ENOSPC", "EROFS", "short")
+CALLS = ("create ", "write ", "sync ", "ftruncate ", "posix_fallocate ", "replace ", "unlink ")
+NAMES = ("insert", "insert-hold", "insert-pipe", "update", "add")
+
+
+def calls_of(nursery: Nursery, folder: Path, name: str, fault: str) -> list[int]:
+    """Return the points behind which a load changes its run directory, in a way that can fail so."""
+    points = count_points(nursery, folder, KINDS[name])
+    calls = ("write ",) if fault == "short" else CALLS
+    return [at for at, what in enumerate(points, 1) if what.startswith(calls) and " done " not in what]
+
+
+def fail(nursery: Nursery, folder: Path, name: str, at: int, fault: str) -> list[str]:
+    """Load with one call that fails, or with all from there on read-only; then let it end on a good disk."""
+    with running(plan_of(KINDS[name])) as emulator:
+        job = Job(KINDS[name], folder / f"{fault}-{at}", 16, emulator.base_url, QUICK)
+        job.prepare(emulator)
+        processes = Processes(nursery, job)
+        code = processes.wait(processes.start(fail_at=at, fault=fault))
+        wrong = [] if code in (3, 5) else [f"exit {code}: {processes.said()}"]
+        if "Traceback" in processes.said():
+            wrong.append(processes.said())
+        if fault == "short" and code != 3:
+            wrong.append("a write that took a part was not gone on with")
+        if syncs_behind_a_failure(processes.notes):
+            wrong.append("a sync that had failed was tried again")
+        report = processes.finish()
+        wrong += job.check(emulator, report)
+        if report["ambiguous"] and fault in ("ENOSPC", "short"):
+            wrong.append(f"{report['ambiguous']} records are ambiguous, though the ballast held room for them")
+        return [f"{name}, {fault} behind point {at}: {text}" for text in wrong]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_call_that_fails_loses_nothing(nursery: Nursery, tmp_path: Path, name: str) -> None:
+    draw = random.Random(f"{name}, a call fails")
+    for fault in draw.sample(FAULTS, 2):
+        calls = calls_of(nursery, tmp_path / f"whole {fault}", name, fault)
+        assert fail(nursery, tmp_path, name, draw.choice(calls), fault) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_any_call_may_fail(nursery: Nursery, tmp_path: Path, fault: str, name: str) -> None:
+    calls = calls_of(nursery, tmp_path / "whole", name, fault)
+    assert [text for at in calls for text in fail(nursery, tmp_path, name, at, fault)] == []
+
+
+def test_a_log_that_is_removed_ends_the_run_for_good(nursery: Nursery, tmp_path: Path) -> None:
+    """Nobody knows any more what was sent: to begin anew in that directory would send it again."""
+    with running(plan_of(KINDS["insert-hold"])) as emulator:
+        job = prepared("insert-hold", tmp_path, emulator)
+        processes = Processes(nursery, job)
+        pid = processes.start()
+        wait_for_requests(emulator, 30)
+        (job.run / "checkpoint.log").unlink()
+        assert processes.wait(pid) == 5
+        assert "removed" in processes.said()
+        sent = emulator.journal.operations["insert"]
+        assert sent < RECORDS
+        assert processes.wait(processes.start()) == 5
+        assert "checkpoint.log" in processes.said()
+        assert emulator.journal.operations["insert"] == sent
+
+
+# --- the disk is full -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

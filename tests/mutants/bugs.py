@@ -599,6 +599,28 @@ DISK = (
         by=("unit/checkpoint/test_damage.py",),
     ),
     bug(
+        "a lost beginning believed",
+        "A header that is made anew is followed by whatever is left: without its intents, nothing seems to have been sent.",
+        Edit("loader/checkpoint/opening.py", "and entry.n != FIRST_ENTRY:", "and entry.n < FIRST_ENTRY:"),
+        by=("unit/checkpoint/test_opening.py",),
+    ),
+    bug(
+        "several rows guessed",
+        "A record that stands in several rows of a list gets the id of one of them.",
+        Edit(
+            "loader/matches.py",
+            " AND (SELECT count(*) FROM seen AS other WHERE other.text = seen.text) = 1",
+            "",
+        ),
+        by=("emulated/test_load_learning.py",),
+    ),
+    bug(
+        "a key in a row believed",
+        "A row with the key of an ambiguous record is taken for it, however old it is.",
+        Edit("loader/learning.py", "if self._is_stamped or match.was == CREATED)", "if match.was)"),
+        by=("emulated/test_load_learning.py",),
+    ),
+    bug(
         "the exception says what was sent",
         "An error of the operating system is taken for proof that nothing left.",
         Edit(
