@@ -200,9 +200,12 @@ def _is_unborn(directory: Path) -> bool:
 
 
 def clear_unborn(directory: Path) -> None:
-    """Take away the log that `exists` did not count as one."""
-    for name in (LOG_FILE, SETTLED_FILE):
-        (directory / name).unlink(missing_ok=True)
+    """Take away the log that `exists` did not count as one. Errors: LogStorageFailed."""
+    try:
+        for name in (LOG_FILE, SETTLED_FILE):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_written(directory, error) from None
 
 
 def read(directory: Path) -> RunInfo:
@@ -252,10 +255,14 @@ def write(directory: Path, info: RunInfo) -> None:
         new.replace(directory / RUN_FILE)
         sync_directory(directory)
     except OSError as error:
-        raise LogStorageFailed(
-            f"the run directory {directory} cannot be written: {error.strerror}",
-            "free some space, or name a directory that can be written: --run DIR",
-        ) from None
+        raise _not_written(directory, error) from None
+
+
+def _not_written(directory: Path, error: OSError) -> LogStorageFailed:
+    return LogStorageFailed(
+        f"the run directory {directory} cannot be written: {error.strerror}",
+        "free some space, or name a directory that can be written: --run DIR",
+    )
 
 
 def bind(directory: Path, info: RunInfo, identity: Identity) -> RunInfo:

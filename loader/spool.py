@@ -204,10 +204,13 @@ class Spool:
                 "restore the run directory, or load anew with --run NEW",
             )
         if not is_read_only:
-            if self._file_end < size:
-                os.ftruncate(self._descriptor, self._file_end)
-            # What was read may only be in the memory of a machine about to lose power.
-            os.fsync(self._descriptor)
+            try:
+                if self._file_end < size:
+                    os.ftruncate(self._descriptor, self._file_end)
+                # What was read may only be in the memory of a machine about to lose power.
+                os.fsync(self._descriptor)
+            except OSError as error:
+                self._fail(error)
             self._durable = self._file_end
         self.size_bytes = self._file_end
 

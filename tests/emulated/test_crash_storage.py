@@ -18,7 +18,7 @@ import pytest
 from loader.emulator import Emulator, running
 from loader.emulator.faults import Fault
 from tests.emulated.crash_jobs import KINDS, Job, plan_of
-from tests.emulated.crash_trials import QUICK, Processes, count_points, wait_for_requests
+from tests.emulated.crash_trials import QUICK, Kill, Processes, count_points, wait_for_requests
 from tests.emulated.nursery import Nursery, syncs_behind_a_failure
 
 RECORDS = 600
@@ -97,6 +97,8 @@ def test_files_that_may_not_grow_stop_the_run_before_anything_is_sent(
 
 FAULTS = ("EIO", "ENOSPC", "EROFS", "short")
 CALLS = ("create ", "write ", "sync ", "ftruncate ", "posix_fallocate ", "replace ", "unlink ")
+RECOVERY_POINTS = 80
+"""A resume of so short a run passes about so many."""
 NAMES = ("insert", "insert-hold", "insert-pipe", "update", "add")
 
 
@@ -107,12 +109,17 @@ def calls_of(nursery: Nursery, folder: Path, name: str, fault: str) -> list[int]
     return [at for at, what in enumerate(points, 1) if what.startswith(calls) and " done " not in what]
 
 
-def fail(nursery: Nursery, folder: Path, name: str, at: int, fault: str) -> list[str]:
-    """Load with one call that fails, or with all from there on read-only; then let it end on a good disk."""
+def fail(nursery: Nursery, folder: Path, name: str, at: int, fault: str, kill_at: int = 0) -> list[str]:
+    """Load with one call that fails, or with all from there on read-only; then let it end on a good disk.
+
+    `kill_at`: the call that fails is one of a resume, behind a process that was killed there.
+    """
     with running(plan_of(KINDS[name])) as emulator:
         job = Job(KINDS[name], folder / f"{fault}-{at}", 16, emulator.base_url, QUICK)
         job.prepare(emulator)
         processes = Processes(nursery, job)
+        if kill_at:
+            assert processes.kill(Kill(kill_at))
         code = processes.wait(processes.start(fail_at=at, fault=fault))
         wrong = [] if code in (3, 5) else [f"exit {code}: {processes.said()}"]
         if "Traceback" in processes.said():
@@ -123,7 +130,7 @@ def fail(nursery: Nursery, folder: Path, name: str, at: int, fault: str) -> list
             wrong.append("a sync that had failed was tried again")
         report = processes.finish()
         wrong += job.check(emulator, report)
-        if report["ambiguous"] and fault in ("ENOSPC", "short"):
+        if report["ambiguous"] and fault in ("ENOSPC", "short") and not kill_at:
             wrong.append(f"{report['ambiguous']} records are ambiguous, though the ballast held room for them")
         return [f"{name}, {fault} behind point {at}: {text}" for text in wrong]
 
@@ -142,6 +149,18 @@ def test_a_call_that_fails_loses_nothing(nursery: Nursery, tmp_path: Path, name:
 def test_any_call_may_fail(nursery: Nursery, tmp_path: Path, fault: str, name: str) -> None:
     calls = calls_of(nursery, tmp_path / "whole", name, fault)
     assert [text for at in calls for text in fail(nursery, tmp_path, name, at, fault)] == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", NAMES)
+def test_any_call_of_a_resume_may_fail(nursery: Nursery, tmp_path: Path, name: str) -> None:
+    draw = random.Random(f"{name}, a call of a resume fails")
+    points = len(count_points(nursery, tmp_path / "whole", KINDS[name]))
+    wrong = []
+    for at in range(1, RECOVERY_POINTS):
+        kill_at = draw.randint(points // 3, points)
+        wrong += fail(nursery, tmp_path, name, at, FAULTS[at % 4], kill_at)
+    assert wrong == []
 
 
 def test_a_log_that_is_removed_ends_the_run_for_good(nursery: Nursery, tmp_path: Path) -> None:
