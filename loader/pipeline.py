@@ -129,12 +129,15 @@ class handled_signals:  # noqa: N801 -- a context manager, used like a function
     def __init__(self, stop: Stop, on_second: Callable[[int], None] | None) -> None:
         self._stop = stop
         self._on_second = on_second
+        # Under nohup a hang-up is ignored from the start: the load is to outlive its terminal.
+        is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        handled = SIGNALS if on_second is not None else ()
+        self._numbers = [number for number in handled if not (is_nohup and number == signal.SIGHUP)]
 
     def __enter__(self) -> None:
-        if self._on_second is not None:
-            loop = asyncio.get_running_loop()
-            for number in SIGNALS:
-                loop.add_signal_handler(number, self._received, number)
+        loop = asyncio.get_running_loop()
+        for number in self._numbers:
+            loop.add_signal_handler(number, self._received, number)
 
     def _received(self, number: int) -> None:
         if self._stop.signal is None:
@@ -143,7 +146,6 @@ class handled_signals:  # noqa: N801 -- a context manager, used like a function
             self._on_second(number)
 
     def __exit__(self, *_: object) -> None:
-        if self._on_second is not None:
-            loop = asyncio.get_running_loop()
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
+        loop = asyncio.get_running_loop()
+        for number in self._numbers:
+            loop.remove_signal_handler(number)

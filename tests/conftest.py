@@ -1,4 +1,4 @@
-"""What every test shares: no fixture, only how hypothesis behaves.
+"""What every test shares: no fixture, only how hypothesis and signals behave.
 
 The same examples on every run and no deadline: a test that fails must fail again, and none may depend on how busy the
 machine is. The soak looks for new examples instead.
@@ -7,9 +7,15 @@ machine is. The soak looks for new examples instead.
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.register_profile("searching", deadline=None, database=None, print_blob=True)
 settings.load_profile("searching" if "LOADER_FUZZ_CASES" in os.environ else "repeatable")
+
+if (
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+):  # `nohup make test`: the processes that tests hang up must not inherit it
+    signal.signal(signal.SIGHUP, lambda *_: None)

@@ -153,6 +153,49 @@ def test_a_second_signal_aborts_at_once(nursery: Nursery, tmp_path: Path, name: 
         assert job.check(emulator, report) == []
 
 
+def test_under_nohup_a_load_outlives_its_terminal(tmp_path: Path) -> None:
+    with running(plan_of(KINDS["insert-hold"])) as emulator:
+        emulator.set_faults(*SLOW)
+        job = prepared("insert-hold", tmp_path, emulator, records=100)
+        with (tmp_path / "output").open("wb") as output:
+            process = subprocess.Popen(
+                ["nohup", sys.executable, "-m", "loader", *job.words],  # noqa: S607 -- where nohup lies is the system's business
+                env=os.environ | CREDENTIALS,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for_requests(emulator, 10)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(WAIT_SECONDS) == 3, (tmp_path / "output").read_text()
+        assert len({row["fcode"] for row in emulator.rows("tcity")}) == len(emulator.rows("tcity")) == 100
+
+
+@pytest.mark.parametrize("fault, number", [("asked to come back", signal.SIGINT), ("down", signal.SIGTERM)])
+def test_a_signal_ends_a_wait(nursery: Nursery, tmp_path: Path, fault: str, number: signal.Signals) -> None:
+    """The target says to come back in five minutes, or the breaker is open: a signal waits for neither."""
+    rules = {
+        "asked to come back": {
+            "kind": "status",
+            "status": 429,
+            "retry_after": "300",
+            "operations": ["insert"],
+            "after": 5,
+        },
+        "down": {"kind": "close", "when": "before", "after": 10},
+    }
+    with running(plan_of(KINDS["insert-hold"])) as emulator:
+        emulator.set_faults(*msgspec.convert([rules[fault]], tuple[Fault, ...]))
+        job = prepared("insert-hold", tmp_path, emulator, "--concurrency", "2", records=40)
+        processes = Processes(nursery, job)
+        pid = processes.start()
+        wait_for_requests(emulator, 14 if fault == "down" else 6)
+        os.kill(pid, number)
+        assert processes.wait(pid) == EXIT_CODES[number], processes.said()
+        emulator.set_faults()
+        assert job.check(emulator, processes.finish()) == []
+
+
 def soaked(*chosen: tuple[str, str]) -> list[Any]:
     """Pair kinds and transports: the chosen ones for `make test`, all others for `make soak`."""
     names = ("insert", "insert-hold", "add", "update-filters")
