@@ -19,6 +19,8 @@ FAULTS_TO_OPEN = 5
 FIRST_PROBE_SECONDS = 1.0
 MAX_PROBE_SECONDS = 30.0
 """One probe in half a minute loads nobody, and an outage of hours is noticed as over soon enough."""
+MAX_UNWATCHED_SECONDS = 5.0
+"""`bad_seconds` is asked for a few times a second; a process that did not for so long stood still (Ctrl-Z, a frozen machine)."""
 
 Probe = Callable[[], Awaitable[bool]]
 
@@ -34,6 +36,7 @@ class Breaker:
         self._probe_seconds = FIRST_PROBE_SECONDS
         self._bad_since: float | None = None
         self._unasked_since: float | None = None
+        self._watched_at: float | None = None
         self._is_permit_out = False
         self._may_go = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -49,9 +52,21 @@ class Breaker:
         return self._state == "open"
 
     def bad_seconds(self) -> float:
-        """Return how long the target has given no good answer, counted from the first bad one; 0.0 while it is well."""
+        """Return how long the target has given no good answer, counted from the first bad one; 0.0 while it is well.
+
+        Time in which the process stood still does not count: nobody was asked. To be called a few times a second.
+        """
+        self._forgive_sleep()
         since = [at for at in (self._bad_since, self._unasked_since) if at is not None]
         return self._world.clock() - min(since) if since else 0.0
+
+    def _forgive_sleep(self) -> None:
+        now = self._world.clock()
+        slept = now - self._watched_at if self._watched_at is not None else 0.0
+        self._watched_at = now
+        if slept > MAX_UNWATCHED_SECONDS:
+            self._bad_since = None if self._bad_since is None else min(self._bad_since + slept, now)
+            self._unasked_since = None if self._unasked_since is None else min(self._unasked_since + slept, now)
 
     def was_asked(self, *, is_answered: bool) -> None:
         """Take note of a look-up. Patience counts unanswered ones by themselves: answered ones say nothing of records."""

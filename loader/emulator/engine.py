@@ -223,8 +223,10 @@ class Engine:
             return None, admission.seconds
         self._journal.throttled += 1
         header = self._retry_after(limits.limit, admission.seconds)
-        answer = self._plain(call, limits.limit.status)
-        return answer._replace(headers=((b"Retry-After", header),) if header else ()), 0.0
+        headers = [(b"Retry-After", header)] if header else []
+        if limits.limit.retry_after == "http_date":  # a client has no other clock to measure the date by
+            headers.append((b"Date", formatdate(self._clock(), usegmt=True).encode()))
+        return self._plain(call, limits.limit.status)._replace(headers=tuple(headers)), 0.0
 
     def _retry_after(self, limit: RateLimit, seconds: float) -> bytes:
         match limit.retry_after:

@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ MAX_SECONDS = 40_000.0
 """No execution may last longer: hours of outage and patience are a fraction of it."""
 LONG_AGO_SECONDS = 100.0
 """Old rows are older than any lag of a read."""
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OURS = {"strike", "rival", "death"}
 DEATHS = ("process", "power")
 _SHM = Path("/dev/shm")  # noqa: S108 -- a folder in memory where there is one; each world makes its own inside
@@ -147,7 +149,7 @@ class Lives:
         """Make the source, the table and the target."""
         case, loop = self.case, self.loop
         plan = msgspec.structs.replace(case.plan, faults=())
-        engine = Engine(plan, self.tables, self.journal, loop.time, loop.time)
+        engine = Engine(plan, self.tables, self.journal, self.target_time, loop.time)
         write_source(self.source, self.lines, has_end=self.draw.random() < 0.7)
         for row in case.old_rows:
             insert_old(engine, row)
@@ -356,14 +358,23 @@ class Lives:
             sleep=asyncio.sleep,
             draw=draw.random,
             cpu_clock=lambda: 0.0,
-            wall_time=lambda: "2026-11-22T09:30:00Z",
+            wall_time=lambda: f"{self.wall_time():%Y-%m-%dT%H:%M:%SZ}",
             new_run_id=lambda: "r" + "".join(draw.choice("abcdefgh01234567") for _ in range(9)),
             new_transport=new_transport,
         )
 
     def _tools(self, storage: LossyStorage) -> Tools:
         aside = Random(f"aside {self.case.seed} {self.result.counts['executions']}")
-        return Tools(storage, lambda: "2026-11-22T09:30:00+00:00", lambda: Aside(aside), self.case.sizes)
+        clock = lambda: self.wall_time().isoformat(timespec="seconds")  # noqa: E731 -- as the log's own clock says it
+        return Tools(storage, clock, lambda: Aside(aside), self.case.sizes)
+
+    def wall_time(self) -> datetime:
+        """Say what the clock on the wall shows to the process: always the same, for nothing may depend on it."""
+        return NOON
+
+    def target_time(self) -> float:
+        """Say what it shows to the target, in seconds of the epoch."""
+        return NOON.timestamp() + self.loop.time()
 
     # --- what befalls it ---------------------------------------------------------------------------------------------
 

@@ -123,9 +123,11 @@ def test_retry_after(kind: Any, header: bytes | None) -> None:
 def test_retry_after_as_a_date() -> None:
     world = limited(per_minute=1, retry_after="http_date")
     world.call(*PROBE)
-    header = dict(world.answer(*PROBE).headers)[b"Retry-After"].decode()
-    assert header.endswith("GMT")
-    assert 0 < parsedate_to_datetime(header).timestamp() - NOW <= 61
+    headers = dict(world.answer(*PROBE).headers)
+    until, sent = (headers[name].decode() for name in (b"Retry-After", b"Date"))
+    assert until.endswith("GMT")
+    assert 0 < (parsedate_to_datetime(until) - parsedate_to_datetime(sent)).total_seconds() <= 61
+    assert 0 < parsedate_to_datetime(until).timestamp() - NOW <= 61
 
 
 def test_absurd_retry_after() -> None:
