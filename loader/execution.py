@@ -98,7 +98,7 @@ class Execution:
     async def _drain(self, reader: Task, senders: list[Task]) -> None:
         """Let the requests in flight end; cancel only what has not left."""
         sending = self._parts.channel.sending
-        if not reader.done() and self._intake.is_waiting_for_source:
+        if not reader.done() and self._intake.is_waiting and reader not in sending:
             reader.cancel()
         try:
             async with asyncio.timeout(self._timeout_seconds + DRAIN_MARGIN_SECONDS):

@@ -29,6 +29,8 @@ class Suspicion(Protocol):
     """Asks the target about records before they are sent, while a shortened log is possible."""
 
     is_on: bool
+    is_asking: bool
+    """A question waits for its turn, or for its answer."""
 
     async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
         """Let records become work once it is known that they are not there yet.
@@ -68,6 +70,11 @@ class Intake:
         self._readers = readers
         self._limits = limits
         self.reopening = Reopening(parts, log, limits.window_lines, self._let_go)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether nothing is done now but to wait for the source, or for a question to the target."""
+        return self.is_waiting_for_source or (self.suspicion is not None and self.suspicion.is_asking)
 
     async def run(self) -> None:
         """Read everything that has no outcome yet, until the end, the limit or a stop."""

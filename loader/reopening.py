@@ -55,9 +55,13 @@ class Reopening:
 
     async def run(self, reader: AnyReader) -> None:
         """Take up everything that is open of one source."""
+        is_ordered = self._parts.work.is_ordered
+        if is_ordered:  # what is ambiguous holds back what follows it, the open windows' lines too
+            await self._revisit(reader)
         await self._reopen(reader)
         await self._fill_gaps(reader)
-        await self._revisit(reader)
+        if not is_ordered:
+            await self._revisit(reader)
 
     def note_unsent(self) -> None:
         """Note which lines have certainly not left: those that wait, and those that are not work yet."""

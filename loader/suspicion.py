@@ -23,6 +23,7 @@ class AskFirst:
 
     def __init__(self, parts: Parts, remedy: Remedy, intake: Intake) -> None:
         self.is_on = True
+        self.is_asking = False
         self._parts = parts
         self._remedy = remedy
         self._intake = intake
@@ -56,6 +57,13 @@ class AskFirst:
 
     async def _ask(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
         """Ask until the target answers; the patience of the run ends it where it never does."""
+        self.is_asking = True
+        try:
+            return await self._ask_patiently(records)
+        finally:
+            self.is_asking = False
+
+    async def _ask_patiently(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
         parts = self._parts
         while not parts.stop.is_requested:
             lessons = await self._remedy.learn(records)
@@ -79,6 +87,7 @@ class SendInDoubt:
 
     def __init__(self, parts: Parts, intake: Intake) -> None:
         self.is_on = True
+        self.is_asking = False
         self._intake = intake
         self._watched: list[tuple[set[tuple[int, int]], list[bool]]] = []
         parts.settlement.sinks.append(self._watch)

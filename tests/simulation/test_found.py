@@ -147,6 +147,34 @@ def test_no_doubt_is_asked_about_after_the_credentials_were_refused() -> None:
         assert not wrong_of(replace(case, plan=plan, weather=Weather(0.02, outages=outages))), step
 
 
+def test_a_question_that_waits_for_its_turn_does_not_leave_after_the_credentials_were_refused() -> None:
+    # Seed 17303: a resume asks about new lines first, and the reader who asks was waited for like one who writes to the log.
+    options = replace(OPTIONS, rate=Rate(5.0))
+    for step in range(0, 20, 3):
+        rough = Weather(0.02, outages=(Outage(1.2 + step * 0.03, 60.0, "401"),))
+        case = replace(case_of("insert", 40), weather=rough, options=options)
+        assert not wrong_of(case, trouble("process", seconds=0.4)), step
+
+
+def test_an_ambiguous_record_holds_back_what_follows_over_a_resume() -> None:
+    # Seed 14786: an unsent line went first and was throttled; the ambiguous one before it then held it back for its settle time,
+    # which was longer than the patience. So it went in every resume.
+    limit = {"kind": "bucket", "per_second": 5, "burst": 1, "retry_after": "exact"}
+    lost = {"kind": "close", "when": "after", "operations": ["insert"], "after": 1, "times": 1}
+    plan = {"ozari": {"query": "off_json", "rate_limit": limit}, "faults": [lost]}
+    case = replace(
+        case_of("insert", 12),
+        target=OzariInsert(TABLE, key="fcode"),
+        plan=parse_plan(json.dumps(plan).encode(), is_json=True),
+        options=replace(OPTIONS, is_ordered=True, patience_seconds=20.0, settle_seconds=30.0),
+    )
+    for step in range(4):
+        result = run_case(
+            replace(case, troubles=(trouble("signal", seconds=300.0), trouble("signal", seconds=31.2 + step * 0.25)))
+        )
+        assert not result.wrong, step
+
+
 def test_a_process_that_stands_still_while_it_drains_ends_all_the_same() -> None:
     case = replace(case_of("insert"), weather=Weather(0.02, outages=(Outage(0.2, 9.0, "silent"),)))
     for step in range(10):
