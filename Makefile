@@ -10,7 +10,7 @@ PLOTS := $(VENV)/.plots.stamp
 PEERS := $(VENV)/.peers.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench peers tables contract soak mutants audit lock clean
+.PHONY: help demo test check bench peers tables contract simulate soak mutants audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -46,8 +46,13 @@ tables: $(PLOTS) ## make the tables and plots of benchmarks/results and the READ
 contract: ## what aiohttp's exceptions mean, on every Python from 3.11 on that is installed here
 	@.ci/contract $(VENV)
 
-soak: $(DEV) contract ## every test at its largest size, and those too long for `make test`
-	@LOADER_FUZZ_CASES=200000 LOADER_RATE_GRID=all $(BIN)/python -m pytest -m "soak or not soak" --timeout 0
+SEEDS ?= 20000
+simulate: $(DEV) ## run simulated worlds, on Python 3.12 or newer where there is one (SEEDS=20000)
+	@nice -n 10 .ci/simulate $(VENV) $(SEEDS)
+
+soak: $(DEV) contract simulate ## every test at its largest size, and those too long for `make test`
+	@LOADER_FUZZ_CASES=200000 LOADER_MACHINES=300 LOADER_RATE_GRID=all \
+		$(BIN)/python -m pytest -m "soak or not soak" --timeout 0
 
 mutants: $(DEV) ## plant bugs in a copy, one by one, and see the tests catch each (ONLY='NAME' for one)
 	@nice -n 10 $(BIN)/python -m tests.mutants.run $(if $(ONLY),"$(ONLY)")

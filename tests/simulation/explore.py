@@ -2,6 +2,8 @@
 
 python -m tests.simulation.explore 0 20000 [--jobs 2]
 python -m tests.simulation.explore --show 4711
+
+A seed repeats on every Python: what `--show` tells is what happened in the run that failed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from tests.simulation.cases import draw_case
 from tests.simulation.worlds import Result, run_world
 
 MOST_TOLD = 30
+TOLD_EVERY = 1000
 
 
 def main() -> int:
@@ -37,12 +40,15 @@ def main() -> int:
 def explore(seeds: range, jobs: int) -> int:
     began, wrong, counts, hours = time.monotonic(), 0, Counter[str](), 0.0
     with multiprocessing.Pool(jobs, maxtasksperchild=2000) as pool:
-        for result in pool.imap_unordered(run_one, seeds, chunksize=8):
+        for number, result in enumerate(pool.imap_unordered(run_one, seeds, chunksize=8), 1):
             counts += result.counts
             hours += result.seconds / 3600
             wrong += bool(result.wrong)
             if result.wrong and wrong <= MOST_TOLD:
                 tell(f"seed {result.seed}: {len(result.wrong)} wrong: {result.wrong[:3]}")
+                tell(f"  repeat it: {sys.executable} -m tests.simulation.explore --show {result.seed}")
+            if number % TOLD_EVERY == 0:
+                sys.stderr.write(f"{number} of {len(seeds)} worlds, {wrong} wrong\n")
     seconds = time.monotonic() - began
     speed = f"{seconds:.0f} s, {len(seeds) / seconds:.1f} worlds/s, {hours:.0f} virtual hours"
     tell(f"{len(seeds)} worlds, {wrong} wrong, {speed}")

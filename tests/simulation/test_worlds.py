@@ -1,6 +1,6 @@
 """Many worlds: whatever befalls network, disk and process, nothing is lost, nothing doubled, every id is right.
 
-LOADER_SEEDS says how many (20,000 in `make soak`). A world that fails is told by its seed, and repeats:
+LOADER_SEEDS says how many; `make simulate` has 20,000. A world that fails is told by its seed, and repeats:
 `python -m tests.simulation.explore --show SEED`.
 """
 
