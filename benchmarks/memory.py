@@ -68,7 +68,7 @@ def sample(arguments: list[str]) -> tuple[list[float], float]:
     samples = []
     while process.poll() is None:
         found = resident_mb(process.pid)
-        if found is not None:
+        if found:  # nothing yet, in the moment before the interpreter is loaded
             samples.append(found)
         time.sleep(SAMPLE_SECONDS)
     if process.returncode:

@@ -12,7 +12,8 @@ mpl.use("Agg")  # no screen; must be said before pyplot is there
 from matplotlib import pyplot as plt
 
 Result: TypeAlias = dict[str, Any]
-OURS, OTHERS, FLOOR, BAD = "#1f6f8b", "#b8b8b8", "#7a7a7a", "#c0392b"
+OURS, OTHERS, FLOOR, BAD, WORSE = "#1f6f8b", "#b8b8b8", "#7a7a7a", "#c0392b", "#e59866"
+SHAPES = {"single": "one record a request (Ozari)", "batch": "100 records a request (Canbus)"}
 DPI = 110
 
 
@@ -67,8 +68,8 @@ def speed(part: Result, shape: str) -> Any:
     titles = ["CPU µs a record (log)", "records/s (log)", "peak memory, MB"]
     for axes, key, title in zip((left, middle, right), kept, titles, strict=True):
         bars(axes, names, [row[key] for row in rows], colours, title, is_log=key != "peak_mb")
-    what = "one record a request (Ozari)" if shape == "single" else "100 records a request (Canbus)"
-    figure.suptitle(f"{what}: one core for the client, medians of {part['rounds']} rounds", x=0.02, ha="left")
+    said = f"{SHAPES[shape]}: one core for the client, medians of {part['rounds']} rounds"
+    figure.suptitle(said, x=0.02, ha="left", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -76,27 +77,29 @@ def speed(part: Result, shape: str) -> Any:
 def faults(part: Result, shape: str) -> Any:
     """Draw what was lost and doubled, trial by trial."""
     rows, trials = part["faults"], list(part["faults"][0]["trials"])
-    figure, all_axes = plt.subplots(
-        1, len(trials), figsize=(2.3 * len(trials) + 1.6, 0.36 * len(rows) + 1.4), sharey=True
-    )
-    names = [row["name"] for row in rows]
+    size = (2.3 * len(trials) + 1.6, 0.36 * len(rows) + 1.4)
+    figure, all_axes = plt.subplots(1, len(trials), figsize=size, sharey=True)
     for axes, trial in zip(all_axes, trials, strict=True):
-        lost = [row["trials"][trial]["lost"] for row in rows]
-        doubled = [row["trials"][trial]["doubled"] for row in rows]
+        fates = [row["trials"][trial] for row in rows]
+        lost, doubled = [one["lost"] for one in fates], [one["doubled"] for one in fates]
         axes.barh(range(len(rows)), lost, color=BAD, height=0.65, label="lost")
-        axes.barh(range(len(rows)), doubled, left=lost, color="#e59866", height=0.65, label="doubled")
+        axes.barh(range(len(rows)), doubled, left=lost, color=WORSE, height=0.65, label="doubled")
         axes.set_title(trial, loc="left", fontsize=9)
-        axes.set_yticks(range(len(rows)), names)
-        for place, count in enumerate(map(sum, zip(lost, doubled, strict=True))):
-            axes.annotate(f" {count:,}", (count, place), va="center", fontsize=8)
-        axes.set_xlim(0, max(*map(sum, zip(lost, doubled, strict=True)), 1) * 1.35)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        for place, one in enumerate(fates):
+            listed = sum(one["listed"].values())
+            said = f" {lost[place] + doubled[place]:,}" + (f" ({listed:,} listed)" if listed else "")
+            axes.annotate(said, (lost[place] + doubled[place], place), va="center", fontsize=8)
+        axes.set_xlim(0, max(*map(sum, zip(lost, doubled, strict=True)), 1) * 1.4)
         axes.set_xticks([])
     all_axes[0].invert_yaxis()
-    all_axes[-1].legend(loc="lower right", fontsize=8, frameon=False)
-    count = rows[0]["trials"][trials[0]]["records"]
-    figure.suptitle(f"lost and doubled of {count:,} records ({shape}; GNU parallel alone: a tenth)", x=0.02, ha="left")
-    if shape != "single":
-        figure.suptitle(f"lost and doubled of {count:,} records ({shape})", x=0.02, ha="left")
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper right", ncols=2, fontsize=8, frameon=False)
+    counts = sorted({row["trials"][trials[0]]["records"] for row in rows})
+    less = f" (GNU parallel: {counts[0]:,})" if len(counts) > 1 else ""
+    figure.suptitle(
+        f"{SHAPES[shape]}: lost and doubled of {counts[-1]:,} records{less}", x=0.02, ha="left", fontsize=10
+    )
     figure.tight_layout()
     return figure
 
@@ -200,7 +203,7 @@ def begin(result: Result) -> Any:
     """Seconds to the first record."""
     rows = result["rows"]
     figure, axes = plt.subplots(figsize=(6.5, 0.4 * len(rows) + 0.9))
-    names = [f"{row['target']}, {row['bytes'] / 1e9:.4g} GB" for row in rows]
+    names = [f"{row['target']}, {size(row['bytes'])}" for row in rows]
     bars(
         axes,
         names,
@@ -210,6 +213,11 @@ def begin(result: Result) -> Any:
     )
     axes.axvline(result["goal_seconds"], color=BAD, linewidth=1, linestyle="--")
     return figure
+
+
+def size(count: int) -> str:
+    """Write a number of bytes."""
+    return f"{count / 1e9:.0f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def startup(result: Result) -> Any:
