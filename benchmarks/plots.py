@@ -82,7 +82,7 @@ def faults(part: Result, shape: str) -> Any:
     for axes, trial in zip(all_axes, trials, strict=True):
         fates = [row["trials"][trial] for row in rows]
         lost, doubled = [one["lost"] for one in fates], [one["doubled"] for one in fates]
-        axes.barh(range(len(rows)), lost, color=BAD, height=0.65, label="lost")
+        axes.barh(range(len(rows)), lost, color=BAD, height=0.65, label="not there, on no list")
         axes.barh(range(len(rows)), doubled, left=lost, color=WORSE, height=0.65, label="doubled")
         axes.set_title(trial, loc="left", fontsize=9)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
@@ -98,7 +98,7 @@ def faults(part: Result, shape: str) -> Any:
     counts = sorted({row["trials"][trials[0]]["records"] for row in rows})
     less = f" (GNU parallel: {counts[0]:,})" if len(counts) > 1 else ""
     figure.suptitle(
-        f"{SHAPES[shape]}: lost and doubled of {counts[-1]:,} records{less}", x=0.02, ha="left", fontsize=10
+        f"{SHAPES[shape]}: not there and doubled, of {counts[-1]:,} records{less}", x=0.02, ha="left", fontsize=10
     )
     figure.tight_layout()
     return figure

@@ -90,12 +90,15 @@ def faults(result: Result, shape: str) -> str:
 
 
 def fate(trial: Result) -> str:
-    """Say in a cell what became of the records."""
+    """Say in a cell what became of the records. They are lost where the contestant ended as if all were well."""
     listed = sum(trial["listed"].values())
-    words = [f"**{trial['lost']:,} lost**"] if trial["lost"] else []
+    ends = [end.removeprefix("exit ") for end in trial["ends"] if end not in ("killed", "all arrived")]
+    is_content = listed or all(end == "0" for end in ends[-1:])
+    words = [f"**{trial['lost']:,} {'lost' if is_content else 'not there'}**"] if trial["lost"] else []
     words += [f"**{trial['doubled']:,} doubled**"] if trial["doubled"] else []
     words += [f"{listed:,} listed"] if listed else []
-    ends = [end.removeprefix("exit ") for end in trial["ends"] if end not in ("killed", "all arrived")]
+    if ends == ["idle"]:
+        return ", ".join(words or ["0"]) + " (sends no more)"
     is_quiet = listed or all(end == "0" for end in ends)
     return ", ".join(words or ["0"]) + ("" if is_quiet else f" (exit {', '.join(ends)})")
 
@@ -139,7 +142,10 @@ def memory(result: Result) -> str:
     """Show the memory."""
     keys = ["target", "lines", "highest_mb", "at_quarter_mb", "at_half_mb", "at_end_mb", "run_bytes_per_record"]
     head = ["target", "lines", "highest MB", "at a quarter", "at half", "at the end", "run directory, bytes a record"]
-    goal = f"\nGoals: {result['ceiling_mb']:g} MB; {result['max_run_bytes_per_record']:g} bytes a record, here ids included.\n"
+    goal = (
+        f"\nGoals: {result['ceiling_mb']:g} MB; {result['max_run_bytes_per_record']:g} bytes a record, here ids included, beyond "
+        "the last 2 MiB of log, which a short run keeps.\n"
+    )
     return grid(head, [[row[key] for key in keys] for row in result["rows"]]) + goal
 
 
