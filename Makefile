@@ -8,9 +8,10 @@ DEV := $(VENV)/.dev.stamp
 MAINTAIN := $(VENV)/.maintain.stamp
 PLOTS := $(VENV)/.plots.stamp
 PEERS := $(VENV)/.peers.stamp
+SCHEMA := $(VENV)/.schema.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench peers tables contract simulate soak mutants audit lock clean
+.PHONY: help demo test check bench peers tables contract schema simulate soak mutants audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +47,9 @@ tables: $(PLOTS) ## make the tables and plots of benchmarks/results and the READ
 contract: ## what aiohttp's exceptions mean, on every Python from 3.11 on that is installed here
 	@.ci/contract $(VENV)
 
+schema: $(SCHEMA) ## hold the emulator against loader/emulator/openapi.json with made-up requests (EXAMPLES=N, SEED=N)
+	@SEED=$(SEED) .ci/schema $(VENV) $(EXAMPLES)
+
 SEEDS ?= 20000
 simulate: $(DEV) ## run simulated worlds, on Python 3.12 or newer where there is one (SEEDS=20000)
 	@nice -n 10 .ci/simulate $(VENV) $(SEEDS)
@@ -73,6 +77,7 @@ lock: $(MAINTAIN) ## renew the lock files in .ci (UPGRADE=--upgrade takes new ve
 	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --group maintain --output-file .ci/maintain.txt
 	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --group plots --output-file .ci/plots.txt
 	$(filter-out pyproject.toml build --group,$(LOCK)) $(UPGRADE) --group peers --output-file .ci/peers.txt
+	$(LOCK) $(UPGRADE) --constraint .ci/dev.txt --group schema --output-file .ci/schema.txt
 
 clean: ## remove the environments, caches and build products (never a run directory)
 	rm -rf .venv .ci/venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import orjson
 
 from loader.emulator.canbus_sheet import CREATED, AppRows, Result
+from loader.emulator.routes import allowed_methods
 from loader.emulator.switches import CanbusSwitches
 from loader.emulator.tables import Tables
-from loader.emulator.values import dumps, loads_exact
+from loader.emulator.values import dumps, loads_exact, whole
 from loader.emulator.wire import Answer, Call, html_page
 
 T = TypeVar("T")
@@ -53,7 +54,8 @@ class Canbus:
         """Carry a call out and answer it."""
         operation = call.route.operation
         if call.route.is_wrong_method:
-            return self.refuse(405)
+            # [N]; a 405 names what the path does know (RFC 9110 15.5.6).
+            return self.refuse(405)._replace(headers=((b"Allow", allowed_methods(call.path)),))
         if operation not in BODY_KEYS:
             return self.failure(404)
         if len(call.body) > self._max_body_bytes:
@@ -102,7 +104,8 @@ class Canbus:
         failed = sum(not result.is_good for result in results)
         if not failed:
             return good
-        return self._switches.total_failure_status if failed == len(results) else self._switches.partial_failure_status
+        switches = self._switches
+        return (switches.total_failure_status if failed == len(results) else switches.partial_failure_status) or good
 
     def _show(self, result: Result) -> dict[str, str | None]:
         if result.id is not None:
@@ -123,10 +126,11 @@ class Canbus:
     def _list(self, app: AppRows, asked: Any) -> Answer:
         if not isinstance(asked, dict) or asked.keys() - {"filter", "start", "number"}:
             return self.refuse(400)
-        filter_id, start = asked.get("filter", app.app.default_filter), asked.get("start", 0)
-        number = asked.get("number", self._switches.list_default)
-        is_good = _is_count(start) and _is_count(number) and (filter_id is None or isinstance(filter_id, str))
-        if not is_good or (filter_id is not None and filter_id not in app.app.filters):
+        filter_id, start = asked.get("filter", app.app.default_filter), whole(asked.get("start", 0))
+        number = whole(asked.get("number", self._switches.list_default))
+        if start is None or number is None or min(start, number) < 0:
+            return self.refuse(400)
+        if filter_id is not None and (not isinstance(filter_id, str) or filter_id not in app.app.filters):
             return self.refuse(400)
         if number > self._switches.list_max and self._switches.list_over_max == "refuse":
             return self.refuse(400)
@@ -193,7 +197,3 @@ def reorder(results: list[T], how: str, random: Random) -> list[T]:
 def _show_row(record: dict[str, Any], shown: Container[str] | None = None) -> dict[str, Any]:
     """Leave out the items that a record has no value for, and those that are not shown."""
     return {name: value for name, value in record.items() if value is not None and (shown is None or name in shown)}
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

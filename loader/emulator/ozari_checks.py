@@ -81,6 +81,9 @@ class Checks:
         for name, value in {**needed, "fields": body.fields}.items():
             if not isinstance(value, dict) or not value:
                 return error(400, f'"{name}" is required')
+        for name, value in needed.get("filters", {}).items():
+            if isinstance(value, list | dict):  # [N]; the rule that the query page gives for its filters
+                return error(400, f"Invalid filter value: {name}")
         return None
 
 

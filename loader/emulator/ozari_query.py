@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from loader.emulator.switches import OzariSwitches
-from loader.emulator.values import Stored
+from loader.emulator.values import Stored, whole
 
 MAX_DEPTH = 5
 MAX_CONDITIONS = 50
@@ -167,12 +167,12 @@ class _Filters:
             found = equals(column, value, self._switches)
             return Sql(f"NOT ({found.text})", found.values)
         if column == KEY_COLUMN:
-            return Sql(f"{column} {_COMPARE[op]} ?", (value,))
+            return Sql(f"{column} {_COMPARE[op]} ?", (_number(value),))
         if isinstance(value, str):
             left = _text(column)
             loosely = " COLLATE NOCASE" if self._switches.collation == "loose" else ""
             return Sql(f"{left} {_COMPARE[op]} ?{loosely}", (value,))
-        return Sql(f"CAST({column or 'NULL'} AS REAL) {_COMPARE[op]} ?", (value,))
+        return Sql(f"CAST({column or 'NULL'} AS REAL) {_COMPARE[op]} ?", (_number(value),))
 
 
 def _check_value(op: str, item: dict[str, Any], path: str) -> None:
@@ -207,6 +207,13 @@ def _forms(value: Any) -> list[Stored]:
     if value is None or isinstance(value, bool):
         return [value if value is None else int(value)]
     return [str(value)] if isinstance(value, int) and abs(value) >= 2**63 else [value, str(value)]
+
+
+def _number(value: Any) -> Stored:
+    """Make an integer past 64 bits the float that is nearest to it: SQL holds no such integer."""
+    is_past = isinstance(value, int) and not -(2**63) <= value < 2**63
+    number: Stored = float(value) if is_past else value
+    return number
 
 
 def _text(column: str | None) -> str:
@@ -244,8 +251,8 @@ def _read_sort(sort: Any, column: Callable[[str], str | None]) -> str:
 
 
 def _read_number(body: dict[str, Any], key: str, default: int, most: int | None, beyond: str) -> int:
-    value = body.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool):
+    value = whole(body.get(key, default))
+    if value is None:
         raise QueryError(f'"{key}" must be an integer')
     limit = value if most is None else most
     if 1 <= value <= limit:

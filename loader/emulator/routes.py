@@ -31,6 +31,11 @@ _CANBUS: dict[str, dict[str, Operation]] = {
 }
 
 
+def allowed_methods(path: str) -> bytes:
+    """List the methods that a path of Canbus knows, as the Allow header does."""
+    return ", ".join(_CANBUS.get(path, {})).encode()
+
+
 class Target(NamedTuple):
     """A request line taken apart."""
 

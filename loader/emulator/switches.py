@@ -202,8 +202,9 @@ class CanbusSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     neighbour_code: str = "1"
     """What the faultless elements of a refused request answer where it is atomic."""
     success_status: Literal[200, 201] = 201
-    partial_failure_status: Status = 201
-    total_failure_status: Status = 201
+    partial_failure_status: Status | None = None
+    total_failure_status: Status | None = None
+    """What answers where some or all elements fail; None: what answers where none does."""
     edit_status: Literal[200, 201] = 200
     delete_status: Literal[200, 201] = 200
     read_status: Literal[200, 201] = 200

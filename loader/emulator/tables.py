@@ -22,6 +22,7 @@ from loader.emulator.values import PLAIN_TYPES, Stored, restore_row, store_all
 MAX_WAITING_ROWS = 2000
 MAX_COLUMNS = 1900
 """SQLite's own limit is 2,000 columns."""
+MAX_SQL_INTEGER = 2**63 - 1
 INDEX_AT_ROWS = 500
 """Below this a scan is quicker than keeping an index."""
 
@@ -97,6 +98,7 @@ class Table:
         self, where: str, values: Sequence[Stored], *, order: str = "", limit: int = -1, offset: int = 0
     ) -> list[Row]:
         """Read rows. `where` and `order` are SQL built by the handlers from `sql_name`, `values` fill its marks."""
+        offset = min(offset, MAX_SQL_INTEGER)
         with self._tables.lock:
             return self._read(where, values, f" ORDER BY {order or _quote(self.key)} LIMIT {limit} OFFSET {offset}")
 

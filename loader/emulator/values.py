@@ -52,6 +52,13 @@ def _is_exact(value: Any) -> bool:
     return True
 
 
+def whole(value: Any) -> int | None:
+    """Read an integer as JSON means it: 20 and 20.0 are one number. None where it is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def store(value: Any) -> tuple[Stored, str | None]:
     """Turn a value into what is stored, and its kind where it needs one."""
     if isinstance(value, bool):

@@ -26,7 +26,14 @@ def pins(lock: Path) -> dict[str, str]:
 
 
 def test_the_locks_are_those_the_makefile_makes() -> None:
-    assert [lock.name for lock in LOCKS] == ["core.txt", "dev.txt", "maintain.txt", "peers.txt", "plots.txt"]
+    assert [lock.name for lock in LOCKS] == [
+        "core.txt",
+        "dev.txt",
+        "maintain.txt",
+        "peers.txt",
+        "plots.txt",
+        "schema.txt",
+    ]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -46,6 +53,7 @@ def test_a_lock_names_no_host(lock: Path) -> None:
         ("core.txt", PROJECT["dependency-groups"]["build"]),
         ("dev.txt", PROJECT["project"]["optional-dependencies"]["dev"]),
         ("maintain.txt", PROJECT["dependency-groups"]["maintain"]),
+        ("schema.txt", PROJECT["dependency-groups"]["schema"]),
         ("plots.txt", PROJECT["dependency-groups"]["plots"]),
         ("peers.txt", PROJECT["dependency-groups"]["peers"]),
     ],
@@ -54,7 +62,7 @@ def test_every_dependency_is_locked(name: str, requirements: list[str]) -> None:
     assert {normalise(requirement) for requirement in requirements} <= set(pins(ROOT / ".ci" / name))
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "maintain.txt", "plots.txt"])
+@pytest.mark.parametrize("name", ["dev.txt", "maintain.txt", "plots.txt", "schema.txt"])
 def test_tools_do_not_change_what_the_command_runs_on(name: str) -> None:
     assert pins(ROOT / ".ci" / "core.txt").items() <= pins(ROOT / ".ci" / name).items()
 
