@@ -8,6 +8,7 @@ every record must be there once.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,70 @@ async def test_a_target_that_is_down_is_waited_for(tmp_path: Path, name: str) ->
         report = await task
         # What was tried against the closed port stands in the report alone.
         assert report.requests - emulator.journal.requests <= MAX_ASKED
+        check_all_there(load, emulator, tmp_path, report)
+
+
+class Names:
+    """The machine's name look-ups: those of one name can be made to fail, and are counted meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.is_down = False
+        self.failed = 0
+        look_up = socket.getaddrinfo
+
+        def answer(host: Any, *arguments: Any, **named: Any) -> Any:
+            if self.is_down and host == name:
+                self.failed += 1
+                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+            return look_up(host, *arguments, **named)
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+NAME_KEPT_SECONDS = 10.0
+"""aiohttp asks for a name again after so long."""
+
+
+@pytest.mark.parametrize("begins", ["at the preflight", pytest.param("in the middle", marks=pytest.mark.soak)])
+async def test_a_name_that_is_found_no_more_is_waited_for(
+    tmp_path: Path, begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = LOADS["insert"]
+    names = Names(monkeypatch, "localhost")
+    with running_thread() as (emulator, thread):
+        source = source_of(load, tmp_path)
+        names.is_down = begins == "at the preflight"
+        rate = Rate(1000.0 if names.is_down else 40.0)  # a load that is still going when the name is asked for again
+        options = OPTIONS | {"base_url": emulator.base_url.replace("127.0.0.1", "localhost"), "rate": rate}
+        task = asyncio.create_task(run(emulator, load.target, source, tmp_path / "run", **options))
+        if begins == "in the middle":
+            await until(lambda: len(facts(emulator, "insert")) >= 60)
+            names.is_down = True
+            await asyncio.sleep(NAME_KEPT_SECONDS)
+            await asyncio.to_thread(thread.pause)  # connections that are open need no name
+            await asyncio.to_thread(thread.resume)
+        await until(lambda: names.failed >= 2)
+        before = emulator.journal.requests
+        await asyncio.sleep(OUTAGE_SECONDS)
+        assert not task.done()
+        assert emulator.journal.requests == before
+        assert names.failed <= MAX_ASKED
+        names.is_down = False
+        check_all_there(load, emulator, tmp_path, await task)
+
+
+async def test_a_name_that_stays_unknown_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = LOADS["insert"]
+    names = Names(monkeypatch, "localhost")
+    with EmulatorThread(Emulator(plan_of())) as emulator:
+        source = source_of(load, tmp_path)
+        options = OPTIONS | {"base_url": emulator.base_url.replace("127.0.0.1", "localhost")}
+        names.is_down = True
+        stopped = await run(emulator, load.target, source, tmp_path / "run", **options, patience_seconds=1.0)
+        assert (stopped.state, stopped.reason, stopped.exit_code) == ("stopped", "patience", 4)
+        assert (emulator.journal.requests, names.failed <= MAX_ASKED) == (0, True)
+        names.is_down = False
+        report = await run(emulator, load.target, source, tmp_path / "run", **options)
         check_all_there(load, emulator, tmp_path, report)
 
 
