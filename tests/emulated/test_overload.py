@@ -296,9 +296,10 @@ async def test_a_target_that_stays_down_is_given_up(tmp_path: Path) -> None:
 async def test_questions_that_nobody_answers_end_with_the_patience(tmp_path: Path) -> None:
     """A look-up that answers with a page says nothing: the last doubts of a run must not hold it for ever."""
     page = {"kind": "status", "status": 200, "content": "html", "operations": ["query"], "after": 2}
-    lost = {"kind": "close", "when": "after", "operations": ["insert"], "after": 10, "times": 1}
+    load = LOADS["insert"]
+    # Near the end: what is still to be sent must be through before the patience with the questions is over.
+    lost = {"kind": "close", "when": "after", "operations": ["insert"], "after": load.count - 10, "times": 1}
     with EmulatorThread(Emulator(plan_of(page, lost))) as emulator:
-        load = LOADS["insert"]
         source = source_of(load, tmp_path)
         report = await run(emulator, load.target, source, tmp_path / "run", **OPTIONS, patience_seconds=1.0)
         assert (report.state, report.reason, report.created) == ("stopped", "patience", load.count - 1)
