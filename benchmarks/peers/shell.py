@@ -5,6 +5,7 @@ They are looked for, never installed; `HINT` says how.
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -15,11 +16,11 @@ HINT = "apt-get install -y --no-install-recommends {}"
 PARALLEL_JOBS = 4
 
 
-def first_line(*command: str) -> str:
-    """Return the first line that a program says of itself."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    words = (done.stdout or done.stderr).partition("\n")[0].split()
-    return " ".join(words[:4])
+def version_of(program: str) -> str:
+    """Return the first number in what a program says of itself."""
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\d+(\.\d+)+|\d{6,}", (done.stdout or done.stderr).partition("\n")[0])
+    return f"{program} {found[0] if found else '?'}"
 
 
 # --- curl -Z: one process, one block of its configuration for each record ------------------------------------------------
@@ -103,7 +104,7 @@ CONTESTANTS = (
         name="curl -Z",
         shapes=("single",),
         build=build_curl,
-        version=lambda: first_line("curl", "--version"),
+        version=lambda: version_of("curl"),
         needs=("curl",),
         hint=HINT.format("curl"),
     ),
@@ -111,7 +112,7 @@ CONTESTANTS = (
         name="GNU parallel + curl",
         shapes=("single", "batch"),
         build=build_parallel,
-        version=lambda: first_line("parallel", "--version"),
+        version=lambda: version_of("parallel"),
         needs=("parallel", "curl", "jq"),
         hint=HINT.format("parallel curl jq"),
         records={"single": 150, "batch": 10_000},
@@ -120,7 +121,7 @@ CONTESTANTS = (
         name="syslog-ng",
         shapes=("single", "batch"),
         build=build_syslog,
-        version=lambda: first_line("syslog-ng", "--version"),
+        version=lambda: version_of("syslog-ng"),
         needs=("syslog-ng",),
         hint=HINT.format("syslog-ng-core syslog-ng-mod-http"),
         records={"single": 20_000, "batch": 200_000},
