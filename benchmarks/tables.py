@@ -180,9 +180,11 @@ def machine(result: Result) -> str:
     one = result["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in result["packages"].items())
     load = ", ".join(map(str, one["load_average"]))
+    missing = ", ".join(result.get("missing", {}))
+    absent = f" Not installed: {missing}." if missing else ""
     return (
         f"{one['processor']}, {one['cores']} cores, {one['system']}; Python {result['python']}, {packages}. "
-        f"{result['at'][:10]}, load average at the end {load}.\n"
+        f"{result['at'][:10]}, load average at the end {load}.{absent}\n"
     )
 
 

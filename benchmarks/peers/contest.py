@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 Shape: TypeAlias = Literal["single", "batch"]
-ENVIRONMENT = Path(".venv/peers")
+ENVIRONMENT = Path(sys.prefix) / "peers"
 """Where the Python peers are installed, apart from the project's own environment."""
 TABLE = "tbench"
 APP = "emulator-app"

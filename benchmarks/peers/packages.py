@@ -26,7 +26,7 @@ def version_of(package: str) -> str:
 
 def script(name: str, job: Job) -> list[str]:
     """Build the command of a script that gets the job as JSON."""
-    return [str(PYTHON.absolute()), str(HERE / name), job.as_json()]
+    return [str(PYTHON), str(HERE / name), job.as_json()]
 
 
 def build_singer(job: Job) -> list[str]:
@@ -52,7 +52,7 @@ def build_drt(job: Job) -> list[str]:
         project = {"name": "bench", "version": "0.1", "profile": "default"}
         (job.folder / "drt_project.yml").write_text(json.dumps(project), encoding="utf-8")
         (syncs / "push.yml").write_text(json.dumps(_drt_sync(job)), encoding="utf-8")
-    return ["env", "-C", str(job.folder), str((ENVIRONMENT / "bin" / "drt").absolute()), "run", "--select", "push"]
+    return ["env", "-C", str(job.folder), str(ENVIRONMENT / "bin" / "drt"), "run", "--select", "push"]
 
 
 def _drt_sync(job: Job) -> dict[str, object]:
