@@ -76,7 +76,7 @@ class Line:
 
     def half_close(self) -> None:
         """End our side of the stream below any TLS, which knows no such thing, and go on reading."""
-        self.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        self._shut_down(socket.SHUT_WR)
 
     def send_at_once(self, data: bytes) -> None:
         """Put bytes into the peer's kernel without giving its event loop a turn."""
@@ -87,8 +87,12 @@ class Line:
 
     def end_at_once(self) -> None:
         """End the stream likewise."""
+        self._shut_down(socket.SHUT_RDWR)
+
+    def _shut_down(self, how: int) -> None:
+        # What a loop gives out for its socket may be one that cannot do this.
         with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as raw:
-            raw.shutdown(socket.SHUT_RDWR)
+            raw.shutdown(how)
 
 
 Script: TypeAlias = Callable[[Line], Awaitable[None]]

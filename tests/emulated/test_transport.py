@@ -98,7 +98,7 @@ async def test_a_whole_exchange(make: Callable[..., Any]) -> None:
             True,
         )
         assert reply.headers["retry-after"] == "3"
-        assert 0 < reply.seconds < 5
+        assert 0 <= reply.seconds < 5  # uvloop's clock stands still within a turn
     post, get, delete = server.requests
     assert server.connections == 1
     assert post.line == "POST /api/records HTTP/1.1"
