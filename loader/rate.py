@@ -14,8 +14,9 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from loader.rate_cut import lose_canary, open_gate, throttle
+from loader.rate_cut import lose_canary, throttle
 from loader.rate_growth import advance, measure
+from loader.rate_opening import open_gate
 from loader.rate_state import (
     BUDGET_PER_SUCCESS,
     BURST_SECONDS,
@@ -54,7 +55,7 @@ __all__ = [
 def begin(now: float, start_per_second: float | None = None) -> State:
     """Make the state of a run that begins now. A hint is the only cheap cure for the first overshoot."""
     rate = max(start_per_second or START_PER_SECOND, MIN_PER_SECOND)
-    return State(rate=rate, grown_until=now, rate_before=rate, run_started=now, opened_at=now)
+    return State(rate=rate, grown_until=now, rate_before=rate, run_started=now, opened_at=now, began=now)
 
 
 def step(state: State, event: Event, now: float) -> State:
@@ -105,11 +106,12 @@ def _succeed(state: State, event: Success, now: float) -> None:
     state.accepted += 1
     if sent.at > state.cut_at:
         state.accepted_since_cut += 1
+    state.newest_accepted_at = max(state.newest_accepted_at, sent.at)
     state.budget = min(state.budget + BUDGET_PER_SUCCESS, state.cost + 2)
     if state.is_closed and (
         sent.number == state.canary or (state.canary is None and sent.at > state.newest_throttled_at)
     ):
-        open_gate(state, now)
+        open_gate(state, sent.at, now)
 
 
 def _throttled(state: State, event: Throttled, now: float) -> None:

@@ -29,6 +29,9 @@ SEARCH_ACCELERATION = 4.0
 """The first cuts may go far too deep, in a sliding window above all: then the way back to where trouble began is quick."""
 STEP_SECONDS = 0.05
 MIN_INTERVAL_SECONDS = 0.25
+MARK_SECONDS = 1.0
+MAX_MARKS = 62
+"""A little more than the longest window that is told apart."""
 
 
 def advance(state: State, now: float) -> None:
@@ -72,7 +75,7 @@ def _growth(state: State, rate: float) -> float:
     excess = rate / state.ceiling - ACCELERATE_ABOVE
     if excess > 0:
         growth *= min(MAX_ACCELERATION, 2.0 ** (excess / 0.05))
-    elif state.is_searching and rate < FREE_BELOW * state.ceiling:
+    elif state.is_searching and rate < state.ceiling:
         growth *= SEARCH_ACCELERATION
     if growth > GROWTH_PER_SECOND:
         # At most 5 % per latency, so that what is in flight overshoots by no more.
@@ -113,6 +116,8 @@ def _count_delivered(state: State, now: float) -> None:
     length = now - state.bucket_started
     if length >= max(MIN_INTERVAL_SECONDS, state.smoothed_latency):
         state.delivered = state.bucket_answers / length
+        if not state.marks or now - state.marks[-1][0] >= MARK_SECONDS:
+            state.marks = [*state.marks[-MAX_MARKS:], (now, state.accepted)]
         state.bucket_started = now
         state.bucket_answers = 0
 

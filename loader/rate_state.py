@@ -36,8 +36,8 @@ GROWTH_PER_SECOND = 0.02
 LONG_GROWTH = 0.05
 """Growth within one window, where the target counts in long windows."""
 MAX_ACCELERATION = 16.0
-BUDGET_PER_SUCCESS = 0.005
-"""Half of the 1 % aimed at; the rest is for surprises. 0.003 to 0.007 gives the same results (section 4)."""
+BUDGET_PER_SUCCESS = 0.006
+"""Of the 1 % aimed at; the rest is for surprises. 0.005 to 0.0065 gives much the same, more helps only beside neighbours."""
 MIN_BUDGET = -400.0
 FIRST_COST = 2.0
 HOLD_SECONDS = 2.0
@@ -52,9 +52,11 @@ MAX_PAUSE_SECONDS = 60.0
 DOUBLING_PAUSE_SECONDS = 4.0
 SHORT_SCALE_SECONDS = 2.0
 """Windows up to here need no special care: even spacing makes all short limiters look alike."""
-MIN_ANSWERS = 15
+MIN_ANSWERS = 10
 MIN_ANSWERS_LONG = 60
 """Answers since the last cut before another one: in a long sliding window the relief of a cut comes a minute later."""
+SHUT_AFTER = 3
+"""So many refused in a row are no accident."""
 BASE_SECONDS = 120.0
 """The base latency is the least median of this long."""
 MIN_SAMPLES = 50
@@ -133,6 +135,13 @@ class State:
 
     # 429s of requests sent at or before this time are old news.
     fence: float = -inf
+    # The first request refused since one was accepted: when it was sent, at which rate, how many more followed it. Shaving: some
+    # that were sent after it got through. A fall: it failed at a rate that had been good.
+    refused_at: float = -inf
+    refused_rate: float = START_PER_SECOND
+    refused_in_a_row: int = 0
+    is_shaving: bool = False
+    is_fall: bool = False
     last_episode: float = -inf
     cut_at: float = -inf
     cut_accepted: int = 0
@@ -157,17 +166,25 @@ class State:
     # Sum over all closed times that have ended.
     closed_seconds: float = 0.0
     newest_throttled_at: float = -inf
+    newest_accepted_at: float = -inf
 
     budget: float = 0.0
     # 429s that one run is expected to cost.
     cost: float = FIRST_COST
     # Finding the limit for the first time is not charged to the budget (section 6, point 1).
     is_searching: bool = True
+    began: float = 0.0
+    # The budget when the run began, and how much was accepted when a fall of the limit was last forgiven.
+    budget_before: float = 0.0
+    forgiven_accepted: int = -1000
 
     # The length of the target's window, as far as it matters: 1 s until a longer one shows itself.
     scale: float = 1.0
     opened_at: float | None = None
     opened_accepted: int = 0
+    # (time, accepted) of the last minutes, and what that says of the limit at the last episode.
+    marks: list[tuple[float, int]] = field(default_factory=list)
+    recent: float | None = None
     short_openings: int = 0
     long_openings: int = 0
     outage_ended: float = -inf
@@ -190,4 +207,5 @@ class State:
         other = copy(self)
         other.samples = self.samples.copy()
         other.medians = self.medians.copy()
+        other.marks = self.marks.copy()
         return other

@@ -1,132 +1,30 @@
 """A discrete-event simulation of one client under rate finding and one target with a limiter, in virtual time.
 
-The limiters are written from their textbook definitions and share no code with the loader. Demand is endless; each request
-has its own latency, half of it on the way there. Nothing sleeps: 150 simulated seconds at 100 requests a second take a
-fraction of one.
+Demand is endless; each request has its own latency, half of it on the way there. Nothing sleeps: 150 simulated seconds at 100
+requests a second take a fraction of one.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, exp, inf, pi, sin
-from typing import Protocol
 
 from loader.rate import Acquired, Sent, Success, Throttled, apply, begin, in_flight_cap, next_send_at
+from tests.unit.rate_limiters import Limiter
 
 SEND, ARRIVE, ANSWER, NEIGHBOUR = range(4)
 
 
-class Limiter(Protocol):
-    """Decides one arrival: (accepted, seconds until one would be accepted, seconds of queueing)."""
-
-    per_second: float
-
-    def decide(self, now: float) -> tuple[bool, float, float]: ...
-
-
-@dataclass
-class FixedWindow:
-    """`per_second` * `window` arrivals in each aligned window."""
-
-    per_second: float
-    window: float = 1.0
-    counts_rejects: bool = False
-    phase: float = 0.37
-    _index: int = -1
-    _count: float = 0
-
-    def decide(self, now: float) -> tuple[bool, float, float]:
-        index = int((now + self.phase * self.window) // self.window)
-        if index != self._index:
-            self._index, self._count = index, 0
-        is_accepted = self._count + 1 <= self.per_second * self.window + 1e-9
-        if is_accepted or self.counts_rejects:
-            self._count += 1
-        return is_accepted, (index + 1) * self.window - self.phase * self.window - now, 0.0
-
-
-@dataclass
-class SlidingWindow:
-    """`per_second` * `window` arrivals in any window that ends now."""
-
-    per_second: float
-    window: float = 1.0
-    counts_rejects: bool = False
-    _log: deque[float] = field(default_factory=deque)
-
-    def decide(self, now: float) -> tuple[bool, float, float]:
-        while self._log and self._log[0] <= now - self.window:
-            self._log.popleft()
-        is_accepted = len(self._log) + 1 <= self.per_second * self.window + 1e-9
-        wait = 0.0 if is_accepted else self._log[0] + self.window - now
-        if is_accepted or self.counts_rejects:
-            self._log.append(now)
-        return is_accepted, wait, 0.0
-
-
-@dataclass
-class TokenBucket:
-    """Tokens drip in at `per_second`, up to `depth` seconds' worth, at least one."""
-
-    per_second: float
-    depth: float = 1.0
-    counts_rejects: bool = False
-    _tokens: float = inf
-    _at: float = 0.0
-
-    def decide(self, now: float) -> tuple[bool, float, float]:
-        capacity = max(1.0, self.per_second * self.depth)
-        self._tokens = min(capacity, self._tokens + (now - self._at) * self.per_second)
-        self._at = now
-        is_accepted = self._tokens >= 1 - 1e-9
-        if is_accepted:
-            self._tokens -= 1
-        elif self.counts_rejects:
-            # A rejected arrival takes what little there is: it must be quiet for a whole token's time.
-            self._tokens = 0.0
-        return is_accepted, (1 - self._tokens) / self.per_second, 0.0
-
-
-@dataclass
-class LeakyQueue:
-    """Serves one every 1/`per_second`; what waits longer than `depth` seconds is rejected."""
-
-    per_second: float
-    depth: float = 1.0
-    _free_at: float = 0.0
-
-    def decide(self, now: float) -> tuple[bool, float, float]:
-        wait = max(0.0, self._free_at - now)
-        if wait > self.depth:
-            return False, wait - self.depth, 0.0
-        self._free_at = max(now, self._free_at) + 1 / self.per_second
-        return True, 0.0, wait
-
-
-@dataclass
-class Workers:
-    """`count` workers of `seconds` each, and a queue without end: no 429, only latency."""
-
-    count: int
-    seconds: float = 0.05
-    per_second: float = 0.0
-    _free: list[float] = field(default_factory=list)
-
-    def decide(self, now: float) -> tuple[bool, float, float]:
-        if not self._free:
-            self._free = [0.0] * self.count
-        start = max(now, heapq.heappop(self._free))
-        heapq.heappush(self._free, start + self.seconds)
-        return True, 0.0, start - now + self.seconds
-
-
 @dataclass(frozen=True)
 class Scenario:
-    """One target, and how long it is looked at. `available` is the rate that was there to be had."""
+    """One target, and how long it is looked at. `available` is the rate that was there to be had, where not all.
+
+    `change_seconds` after the limit changes to `change_to` times itself are left out of what is measured.
+    """
 
     name: str
     make: Callable[[], Limiter]
@@ -137,21 +35,24 @@ class Scenario:
     retry_after: str = "none"
     change_at: float | None = None
     change_to: float = 1.0
+    change_seconds: float = 10.0
     stall: tuple[float, float] = (0.0, 0.0)
     neighbours: str = "none"
     available: float | None = None
-    goal: tuple[float, float] = (0.95, 0.01)
 
 
 @dataclass
 class Outcome:
-    """What was seen after the start: shares of the available rate, of 429s, and of base latency."""
+    """What was seen after the start, and outside of the time allowed after a change: the share of the rate that was to be had,
+    the share of 429s. How long the way back took after the change, and how many 429s came in the time allowed for it.
+    """
 
     goodput: float
     throttled: float
     sent: int
     started_throttled: int
     recovery_seconds: float | None
+    change_throttled: int
     latency: float
 
 
@@ -259,24 +160,22 @@ class _World:
 
     def outcome(self) -> Outcome:
         scenario = self.scenario
-        parts = [(scenario.settle_seconds, scenario.seconds)]
-        if scenario.change_at is not None:
-            parts = [(scenario.settle_seconds, scenario.change_at), (scenario.change_at + 10, scenario.seconds)]
-        available = accepted = throttled = 0.0
-        for begin_at, end in parts:
-            rate = scenario.available if scenario.available is not None else self.base_rate
-            if scenario.change_at is not None and begin_at > scenario.change_at:
-                rate *= scenario.change_to
-            available += rate * (end - begin_at)
-            accepted += sum(begin_at < at <= end for at in self.accepted)
-            throttled += sum(begin_at < at <= end for at in self.throttled)
+        change = scenario.change_at if scenario.change_at is not None else inf
+        parts = [(scenario.settle_seconds, min(change, scenario.seconds), 1.0)]
+        if change < inf:
+            parts.append((change + scenario.change_seconds, scenario.seconds, scenario.change_to))
+        rate = scenario.available if scenario.available is not None else self.base_rate
+        available = sum(rate * factor * (end - begin_at) for begin_at, end, factor in parts)
+        accepted = sum(_between(self.accepted, begin_at, end) for begin_at, end, _ in parts)
+        throttled = sum(_between(self.throttled, begin_at, end) for begin_at, end, _ in parts)
         latencies = sorted(self.latencies[len(self.latencies) // 2 :]) or [0.0]
         return Outcome(
             goodput=accepted / available,
             throttled=throttled / max(accepted + throttled, 1),
             sent=self.number,
-            started_throttled=sum(at <= scenario.settle_seconds for at in self.throttled),
+            started_throttled=_between(self.throttled, -1.0, scenario.settle_seconds),
             recovery_seconds=self.recovery(),
+            change_throttled=_between(self.throttled, change, change + scenario.change_seconds),
             latency=latencies[len(latencies) // 2],
         )
 
@@ -295,3 +194,7 @@ class _World:
             if at >= scenario.change_at + length and last - first + 1 >= 0.9 * rate * length:
                 return answers[first] - scenario.change_at
         return inf
+
+
+def _between(times: list[float], begin_at: float, end: float) -> int:
+    return bisect_right(times, end) - bisect_right(times, begin_at)

@@ -177,6 +177,54 @@ def test_the_start_is_cut_by_the_rate_in_force_at_sending() -> None:
     assert state.is_closed
 
 
+def test_a_shut_target_closes_the_gate_before_the_pause_is_over() -> None:
+    state = holding()
+    state.accepted, state.newest_accepted_at = 10_000, 999.8
+    for number in range(3):
+        state = step(state, Throttled(sent(number, 999.9 + number / 1000)), 1000.0 + number / 1000)
+        assert not state.is_closed
+    assert step(state, Throttled(sent(3, 999.903)), 1000.003).is_closed
+    shaving = step(state, Success(sent(3, 999.903), 0.1), 1000.003)
+    assert not step(shaving, Throttled(sent(4, 999.904)), 1000.004).is_closed, "one got through in between"
+
+
+def test_how_long_it_was_shut_tells_how_far_the_limit_fell_and_that_is_not_charged() -> None:
+    state = holding()
+    state.newest_accepted_at = 999.8
+    state.hold_until, state.mode = 0.0, "hold"
+    for number in range(4):
+        state = step(state, Throttled(sent(number, 999.9 + number / 1000)), 1000.0 + number / 1000)
+    now = 1000.05
+    while now < 1000.4:
+        due = next_send_at(state)
+        state = step(state, Acquired(int(due * 1000)), due)
+        now = due + 0.05
+        state = step(state, Throttled(sent(int(due * 1000), due)), now)
+    due = next_send_at(state)
+    state = step(state, Acquired(9), due)
+    state = step(state, Success(sent(9, due), 0.05), due + 0.05)
+    assert not state.is_closed
+    assert 50 <= state.rate < 70
+    assert state.budget > -3
+
+
+def test_what_a_held_rate_took_since_the_last_cut_measures_the_limit() -> None:
+    state = holding()
+    state.cut_at, state.cut_accepted, state.accepted_since_cut = 990.0, 9_100, 900
+    state.newest_accepted_at = 999.8
+    state = step(state, Throttled(sent(1, 999.9)), 1000.0)
+    assert state.rate == pytest.approx(90, rel=0.01)
+
+
+def test_in_a_long_window_what_was_taken_in_its_length_is_the_limit() -> None:
+    state = holding()
+    state.scale, state.newest_accepted_at = 60.0, 999.8
+    state.marks = [(900.0 + number, 1000 + 95 * number) for number in range(99)]
+    state.accepted = 1000 + 95 * 100
+    state = step(state, Throttled(sent(1, 999.9)), 1000.0)
+    assert state.rate == pytest.approx(0.97 * 95, rel=0.01)
+
+
 def test_a_request_sent_after_the_refused_one_opens_the_gate_by_its_success() -> None:
     closed = step(begin(0.0), Throttled(sent(1, 0.1)), 0.2)
     assert step(closed, Success(sent(0, 0.05), 0.2), 0.25).is_closed
@@ -225,10 +273,12 @@ def test_a_long_window_shows_itself_by_how_long_the_gate_was_shut() -> None:
     state.opened_at, state.opened_accepted = 970.0, 9_000
     state = step(state, Throttled(sent(1, 999.9)), 1000.0)
     state = step(state, Throttled(sent(2, 1000.06)), 1000.1)
-    state = step(state, Acquired(3), 1030.0)
-    state = step(state, Success(sent(3, 1030.0), 0.05), 1030.05)
+    state = step(state, Acquired(3), 1028.0)
+    state = step(state, Throttled(sent(3, 1028.0), 0.5), 1028.05)
+    state = step(state, Acquired(4), 1030.0)
+    state = step(state, Success(sent(4, 1030.0), 0.05), 1030.05)
     assert state.scale == pytest.approx(29.95)
-    assert state.rate == pytest.approx(1001 / 60.05)
+    assert state.rate == pytest.approx(1001 / 59.05), "it opened between the two canaries"
 
 
 def test_latency_that_grows_slows_down_without_any_429() -> None:

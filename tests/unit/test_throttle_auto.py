@@ -10,7 +10,7 @@ import pytest
 
 from loader.throttle import AutoThrottle, Failed, FixedThrottle, Success, Throttle, Throttled
 from tests.unit.admissions import admissions, late_sleep
-from tests.unit.rate_simulation import FixedWindow, TokenBucket
+from tests.unit.rate_limiters import FixedWindow, TokenBucket
 from tests.unit.virtual_loop import run_virtual
 
 # --- a rate that is found ------------------------------------------------------------------------------------------------
