@@ -17,7 +17,7 @@ from typing import assert_never
 from loader.channel import Channel, LeftCancelled
 from loader.chunking import halve
 from loader.columns import are_created
-from loader.errors import RunStopped
+from loader.errors import LogStorageFailed, RunStopped
 from loader.model import (
     Ambiguous,
     Chunk,
@@ -149,7 +149,7 @@ class Delivery:
             reply = await parts.channel.send(request, is_record=True, task=task)
         except LeftCancelled:
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, LogStorageFailed):  # before it left: nothing behind the sending asks the log
             parts.work.put([parcel], is_front=True)
             raise
         parcel.attempts += 1

@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 from loader.checkpoint import Tools
 from loader.credentials import keep_emulator_here
@@ -118,7 +119,8 @@ def finished_report(run: OpenRun) -> Report | None:
     names = {field.name for field in fields(Report)}
     values = {name: value for name, value in end.items() if name in names}
     values |= {"duplicates": tuple(values["duplicates"]), "warnings": tuple(values["warnings"])}
-    nothing = {"requests": 0, "retries": 0, "throttled": 0, "bytes_sent": 0, "seconds": 0.0}
+    nothing: dict[str, Any] = {"requests": 0, "retries": 0, "throttled": 0, "bytes_sent": 0, "seconds": 0.0}
+    nothing |= {"ids_learnt": None, "learnt": None}
     values |= nothing | {"requests_per_second": 0.0, "records_per_second": 0.0, "limited_by": None}
     return Report(**values | {"run": str(run.plan.run_directory), "finished_at": end["at"]})
 

@@ -143,6 +143,17 @@ def test_a_call_that_fails_loses_nothing(nursery: Nursery, tmp_path: Path, name:
         assert fail(nursery, tmp_path, name, draw.choice(calls), fault) == []
 
 
+@pytest.mark.parametrize("name", ["insert", "insert-pipe"])
+def test_a_disk_that_is_full_before_the_first_record_leaves_none_in_doubt(
+    nursery: Nursery, tmp_path: Path, name: str
+) -> None:
+    """Before a record goes alone the log is told so. Where that fails nothing has left, whatever was taken from the queue."""
+    points = count_points(nursery, tmp_path / "whole", KINDS[name])
+    first = next(at for at, what in enumerate(points) if what.startswith("send") and what.endswith("/records"))
+    writes = [at for at, what in enumerate(points[:first], 1) if what.startswith("write") and what.endswith(".log")]
+    assert [text for at in writes[-2:] for text in fail(nursery, tmp_path, name, at, "ENOSPC")] == []
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("fault", FAULTS)

@@ -92,6 +92,8 @@ async def test_ids_that_went_with_the_answer_are_learnt(tmp_path: Path, target: 
         assert len(facts(emulator, "add")) == sent
         assert None not in ids_of(directory).values()
         assert right(emulator, directory) == []
+        repeated = await run(emulator, target, tmp_path / "source", directory)
+        assert (repeated.ids_unknown, repeated.learnt, repeated.finished_at is None) == (0, None, False)
         again = await learn(directory, "all")
         assert (again.ids_learnt, again.learnt) == (0, "no record lacks an id")
         assert "From the list: no record lacks an id" in again.to_text()
