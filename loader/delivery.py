@@ -48,6 +48,8 @@ REMEMBERED_ANSWERS = 4096
 MISMATCHES_TO_STOP = 2
 """Answers to somebody else's request, in a row: one may be a stray answer on a reused connection, two are a broken way."""
 
+SUCCESS_STATUSES = range(200, 300)
+
 UNCONFIRMED_SECONDS = 1.0
 """Until a refused chunk is sent again whole, where the target did not say whether the credentials are good."""
 
@@ -131,7 +133,7 @@ class Delivery:
     async def worker(self) -> None:
         """Deliver parcels until the work is closed."""
         work, task = self._parts.work, asyncio.current_task()
-        while (parcel := await work.take()) is not None:
+        while (parcel := work.take_now() or await work.take()) is not None:
             try:
                 await self._deliver(parcel, task)
             finally:
@@ -155,6 +157,8 @@ class Delivery:
         parcel.attempts += 1
         parts.channel.traffic.retries += parcel.attempts > 1
         verdict = self._given.check(read(parts.target, parcel.chunk, reply))
+        if type(verdict) is Settled and self._settle_single(parcel, verdict):
+            return
         try:
             await self._act(parcel, verdict, len(request.body))
         except asyncio.CancelledError:
@@ -180,6 +184,16 @@ class Delivery:
                 assert_never(verdict)
 
     # --- one step for each verdict -------------------------------------------------------------------------------------
+
+    def _settle_single(self, parcel: Parcel, verdict: Settled) -> bool:
+        """Conclude one created record about which there is nothing else to say; False where it is anything else."""
+        outcomes = verdict.outcomes
+        if len(outcomes) != 1 or type(outcomes[0]) is not Created or verdict.warnings or self.prove is not None:
+            return False
+        self._mismatches = 0
+        self._budget.succeed()
+        self._parts.settlement.conclude_created(parcel.chunk.records[0], outcomes[0])
+        return True
 
     async def _settle(self, parcel: Parcel, verdict: Settled) -> None:
         parts = self._parts
@@ -255,8 +269,10 @@ class Delivery:
 
     def _doubt(self, parcel: Parcel, verdict: Unknown) -> None:
         parts = self._parts
-        if verdict.is_mismatch:
+        if verdict.is_mismatch or verdict.status in SUCCESS_STATUSES:
+            # A success that does not fit is perhaps another request's; then our own answer is still to come on that connection.
             parts.channel.drop_idle()
+        if verdict.is_mismatch:
             self._mismatches += 1
             if self._mismatches >= MISMATCHES_TO_STOP:
                 hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"

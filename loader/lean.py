@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, cast
 
 import aiohttp
 from aiohttp.client_reqrep import ClientRequest
+from aiohttp.hdrs import CONTENT_ENCODING
 from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
@@ -144,7 +145,7 @@ class LeanTransport:
         try:
             attempt.line = self._idle_line(is_alone=request.is_alone) or await self._new_line()
             response = await self._exchange(attempt, attempt.line, head, request)
-            is_whole = response.is_complete and response.is_upload_complete
+            is_whole = response.is_complete and response.is_upload_complete and not request.is_alone
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, the flag alone says whether it was sent
@@ -220,8 +221,8 @@ class LeanTransport:
         finally:
             if upload is not None:
                 upload.cancel()
-        headers = {name.lower(): value for name, value in message.headers.items()}
-        if headers.get("content-encoding", "identity").lower() != "identity":
+        headers = cast("Mapping[str, str]", message.headers)
+        if CONTENT_ENCODING in headers and headers[CONTENT_ENCODING].lower() != "identity":
             is_complete = False
         return Response(message.code, headers, body, is_complete, is_uploaded, self._loop.time() - attempt.sent_at)
 

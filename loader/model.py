@@ -47,7 +47,8 @@ class Chunk(Struct, frozen=True, gc=False):
 class Request(Struct, frozen=True, gc=False):
     """One HTTP request, without the headers that all requests of the target share. The body may hold secrets.
 
-    `is_alone`: it must be the first on its connection, where no answer to an earlier request can be taken for its own.
+    `is_alone`: it must be the only one on its connection: no answer to an earlier request can be taken for its own there, nor its
+    own for that to a later one.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -62,8 +63,9 @@ class Request(Struct, frozen=True, gc=False):
 class Response(Struct, frozen=True, gc=False):
     """An answer whose status was read from a response object.
 
-    `headers` has lower-case names. `body` is complete only where `is_complete`; it is cut at a cap, by a lost connection or by
-    a bad encoding. `is_upload_complete` is False where the answer came before the request's body was written whole.
+    `headers` finds a value by its name in lower case. `body` is complete only where `is_complete`; it is cut at a cap, by a lost
+    connection or by a bad encoding. `is_upload_complete` is False where the answer came before the request's body was written
+    whole.
     `seconds` is the time from the first byte sent to the last byte read.
     """
 

@@ -43,6 +43,10 @@ class AutoThrottle:
         """Wait until one request may be sent."""
         return await self._line.admit()
 
+    def admit_now(self) -> Ticket | None:
+        """Have none ready: whether one may go is a question of the moment."""
+        return None
+
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
         rate.apply(self._state, _event(ticket, signal), self._clock())

@@ -21,7 +21,8 @@ from loader.model import Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejec
 from loader.remedies import FAULTS_TO_REJECT, Asking, Known, Later, Missing, Open, Remedy, SendAgain
 from loader.settlement import Settlement
 from loader.stopping import Stop
-from loader.work import Parcel, Work, place_of
+from loader.turns import place_of
+from loader.work import Parcel, Work
 from loader.world import World
 
 Word: TypeAlias = Literal["accept", "resend"]

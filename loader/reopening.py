@@ -20,7 +20,7 @@ from loader.rereading import Cursor
 from loader.run_directory import UNSENT_NOTE
 from loader.sorting import Draft, Sorter
 from loader.source import CHANGED_HINT
-from loader.work import place_of, ranges_of
+from loader.turns import place_of, ranges_of
 
 INTERRUPTED = "the process ended before the answer was known"
 FORGOTTEN = "the log came back shorter than it was, and does not know the line"

@@ -97,6 +97,18 @@ class Settlement:
                 )
             )
 
+    def conclude_created(self, record: Record, outcome: Created) -> None:
+        """Do the same for one record that was created: nearly every record of a target of single records comes this way."""
+        if self._guard.rejected:
+            self.conclude((record,), (outcome,))
+            return
+        self._log.settle_one(record, outcome)
+        for sink in self.sinks:
+            sink((record,), (outcome,))
+        self._work.settled_one(record)
+        self.successes += 1
+        self._guard.answered += 1
+
     def refuse(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         """Write the outcomes of lines that never became work."""
         if records:

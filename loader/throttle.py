@@ -44,6 +44,10 @@ class Throttle(Protocol):
         """Wait until one request may be sent. To be called directly before sending it."""
         ...
 
+    def admit_now(self) -> Ticket | None:
+        """Return a ticket where one lies ready and nobody waits; None says nothing but that `admit` is to be awaited."""
+        ...
+
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
         ...
@@ -115,7 +119,7 @@ class FixedThrottle:
 
     async def admit(self) -> Ticket:
         """Wait until one request may be sent."""
-        return self._from_pocket() or await self._line.admit()
+        return self.admit_now() or await self._line.admit()
 
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
@@ -154,7 +158,7 @@ class FixedThrottle:
         """Return for how long somebody waited for admission."""
         return self._line.waited_seconds
 
-    def _from_pocket(self) -> Ticket | None:
+    def admit_now(self) -> Ticket | None:
         """Give a ticket whose token is taken already, where one may go now and nobody waits."""
         if not self._pocket or not self._line.is_empty:
             return None

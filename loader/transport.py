@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import aiohttp
+from aiohttp.hdrs import CONTENT_ENCODING
 from aiohttp.payload import Payload
 from multidict import CIMultiDict
 
@@ -184,8 +185,8 @@ class SessionTransport:
     ) -> Response:
         if not is_complete:
             answer.close()
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        if headers.get("content-encoding", "identity").lower() != "identity":
+        headers = answer.headers
+        if CONTENT_ENCODING in headers and headers[CONTENT_ENCODING].lower() != "identity":
             is_complete = False
         seconds = self._loop.time() - attempt.sent_at
         return Response(answer.status, headers, body, is_complete, attempt.is_uploaded, seconds)
@@ -273,6 +274,8 @@ class MarkedRequest(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Mark, then send."""
         _ATTEMPT.get().mark_sent()
+        if IS_ALONE.get() and conn.protocol is not None:
+            conn.protocol.force_close()
         return await super().send(conn)
 
 

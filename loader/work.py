@@ -14,13 +14,15 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from loader.chunking import bytes_of
 from loader.columns import RecordBlock
 from loader.model import Chunk, Record
+from loader.turns import Turns, place_of
 
 MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
 """Bytes of unsettled records held at most: with the parser's own blocks it keeps the process far under 80 MB."""
@@ -32,52 +34,16 @@ _NO_LOCK = {None}
 GoLater: TypeAlias = Callable[[Record], None]
 
 
-@dataclass(slots=True)
-class Parcel:
+class Parcel(Struct, gc=False):
     """One chunk on its way. `attempts` counts its sendings."""
 
     chunk: Chunk
     attempts: int = 0
 
 
-class Turns:
-    """Knows the first outstanding record, whatever the order in which records come and go."""
-
-    def __init__(self) -> None:
-        self._places: list[tuple[int, int]] = []  # a heap of (source, line)
-        self._settled: set[tuple[int, int]] = set()
-
-    def enter(self, records: Sequence[Record]) -> None:
-        """Take note of records that are outstanding now."""
-        for record in records:
-            heapq.heappush(self._places, place_of(record))
-
-    def leave(self, records: Sequence[Record]) -> None:
-        """Take note of records that have an outcome."""
-        self._settled.update(map(place_of, records))
-        while self._places and self._places[0] in self._settled:
-            self._settled.remove(heapq.heappop(self._places))
-
-    def is_first(self, record: Record) -> bool:
-        """Say whether every record before this one has an outcome."""
-        return self._places[0] == place_of(record)
-
-    def count_first(self, records: Sequence[Record]) -> int:
-        """Count how many of these records, from the first on, come next with no other between them."""
-        waiting = heapq.nsmallest(len(records) + len(self._settled), self._places)
-        places = [place for place in waiting if place not in self._settled]
-        pairs = zip(map(place_of, records), places, strict=False)
-        return next((count for count, (mine, next_one) in enumerate(pairs) if mine != next_one), len(records))
-
-
 def has_no_locks(records: Sequence[Record]) -> bool:
     """Say whether none of some records has a lock."""
     return isinstance(records, RecordBlock) or set(map(_lock_of, records)) == _NO_LOCK
-
-
-def place_of(record: Record) -> tuple[int, int]:
-    """Return where a record stands in the sources."""
-    return record.source, record.number
 
 
 class Work:
@@ -99,6 +65,7 @@ class Work:
         self._locked: dict[str, deque[tuple[Record, GoLater]]] = {}
         self._takers: deque[asyncio.Future[None]] = deque()
         self._changed = asyncio.Event()
+        self._awaited = 0  # tasks that wait for a change
         self._is_closed = False
 
     # --- the reader's side ---------------------------------------------------------------------------------------------
@@ -130,8 +97,15 @@ class Work:
     async def room(self) -> None:
         """Wait until another window may be read."""
         while not self._is_closed and not self._has_room():
-            self._changed.clear()
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        self._awaited += 1
+        try:
             await self._changed.wait()
+        finally:
+            self._awaited -= 1
 
     def _has_room(self) -> bool:
         return not (
@@ -143,14 +117,13 @@ class Work:
 
     def _tell(self) -> None:
         """Wake the reader, where that for which it waits may have come: to wake it costs more than to look."""
-        if not self.outstanding or self._has_room():
+        if self._awaited and (not self.outstanding or self._has_room()):
             self._changed.set()
 
     async def drained(self) -> None:
         """Wait until nothing is outstanding, or the work is closed."""
         while self.outstanding and not self._is_closed:
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change()
 
     # --- the workers' side ---------------------------------------------------------------------------------------------
 
@@ -181,6 +154,10 @@ class Work:
         while self._later and self._later[0][0] <= now + 0.002:
             self.put([heapq.heappop(self._later)[2]], is_front=True)
 
+    def take_now(self) -> Parcel | None:
+        """Return the next parcel as `take` does, or None where that would have to wait."""
+        return self._hand_out() if self._fresh and not self._is_closed and self._can_hand_out() else None
+
     async def take(self) -> Parcel | None:
         """Return the next parcel, in flight from now on; None when the work is closed."""
         while not self._is_closed:
@@ -209,7 +186,8 @@ class Work:
         elif self.is_ordered and len(parcel.chunk.records) > 1:
             parcel = self._keep(parcel, self._turns.count_first(parcel.chunk.records))
         self.in_flight += 1
-        self._tell()
+        if self._awaited:
+            self._tell()
         return parcel
 
     def first_alone(self, parcel: Parcel) -> Parcel:
@@ -227,8 +205,9 @@ class Work:
     def done(self) -> None:
         """Say that a taken parcel is no longer in flight."""
         self.in_flight -= 1
-        self._tell()
-        if self._fresh:
+        if self._awaited:
+            self._tell()
+        if self._fresh and self._takers:
             self._wake()
 
     def settled(self, records: Sequence[Record]) -> None:
@@ -243,6 +222,18 @@ class Work:
                 if record.lock is not None:
                     self._release(record.lock)
         self._tell()
+
+    def settled_one(self, record: Record) -> None:
+        """Say the same of one record."""
+        if self.is_ordered:
+            self.settled((record,))
+            return
+        self.outstanding -= 1
+        self._outstanding_bytes -= len(record.data)
+        if record.lock is not None:
+            self._release(record.lock)
+        if self._awaited:
+            self._tell()
 
     def _release(self, lock: str) -> None:
         waiting = self._locked.get(lock)
@@ -286,14 +277,3 @@ class Work:
             if not taker.done():
                 taker.set_result(None)
                 return
-
-
-def ranges_of(places: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Pack sources and lines into [source, first, last] ranges."""
-    ranges: list[list[int]] = []
-    for source, number in sorted(places):
-        if ranges and ranges[-1][0] == source and ranges[-1][2] == number - 1:
-            ranges[-1][2] = number
-        else:
-            ranges.append([source, number, number])
-    return ranges

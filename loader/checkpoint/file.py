@@ -32,7 +32,6 @@ from loader.checkpoint.tools import Sizes, Tools, Worker
 from loader.checkpoint.upkeep import Upkeep
 from loader.checkpoint.windows import Letter, Place, Slot, Window, check_window, intent_of, letter_of
 from loader.checkpoint.writer import Writer, free_ballast
-from loader.columns import RecordBlock
 from loader.model import Outcome
 
 _number_of = attrgetter("number")
@@ -46,6 +45,10 @@ class CheckpointLog:
         self._taken = taken
         self._worker = worker
         self._turn = Turn()
+        self._singles: tuple[list[Place], list[Outcome]] = (
+            [],
+            [],
+        )  # said of single lines in this turn, not gathered yet
         self._is_scheduled = False
         self._is_closed = False
         self._last_fold: tuple[FoldRef, list[Slot]] | None = None
@@ -140,24 +143,18 @@ class CheckpointLog:
         """
         if len(places) != len(outcomes):
             raise ValueError(f"{len(outcomes)} outcomes for {len(places)} lines")
-        if not places:
-            return
-        if places[0].source != places[-1].source:
-            raise ValueError("outcomes of several sources at once")
-        lines = places.numbers if isinstance(places, RecordBlock) else list(map(_number_of, places))
-        packed = pack_lines(lines)
-        first, end = self._range_of(places[0].source, lines[0])
-        low, high = lines[0], lines[-1]
-        if len(packed) > 1:  # not the usual chunk, whose lines are one run
-            low, high = min(lines), max(lines)
-            if len(set(lines)) != len(lines):
-                raise ValueError("two outcomes for a line at once")
-        if low < first or high >= end:  # of several windows: one by one
-            for place, outcome in zip(places, outcomes, strict=True):
-                self.settle([place], [outcome])
-            return
-        self._turn.settle(first, packed, places, outcomes)
-        self._schedule()
+        if places:
+            self._turn.settle(places, outcomes, self._range_of)
+            self._schedule()
+
+    def settle_one(self, place: Place, outcome: Outcome) -> None:
+        """Say how one line ended, as `settle` does. What a turn says so is looked at once, at its end: it is far cheaper.
+
+        A line that was never intended fails the log there.
+        """
+        self._turn.settle_one(place, outcome)
+        if not self._is_scheduled:
+            self._schedule()
 
     def note(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name, in place of an earlier one; None removes it."""
@@ -168,6 +165,7 @@ class CheckpointLog:
     def doubt(self, places: Sequence[Place], reason: str) -> None:
         """Say that a request with these lines of one source may have been applied, and that this is being found out."""
         if places:
+            self._turn.gather(self._range_of)
             lines = pack_lines([place.number for place in places])
             self._turn.say(Doubt(n=0, s=0, source=places[0].source, lines=lines, reason=reason))
             self._schedule()
@@ -262,9 +260,10 @@ class CheckpointLog:
     def _flush(self) -> None:
         """Write what was said, by one write as a rule, and apply it."""
         self._is_scheduled = False
-        if self._upkeep.is_held or not self._turn:
-            return
         try:
+            self._turn.gather(self._range_of)
+            if self._upkeep.is_held or not self._turn:
+                return
             for batch in self._turn.take():
                 entries: list[AnyEntry] = []
                 outcomes = 0

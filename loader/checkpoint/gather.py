@@ -12,14 +12,17 @@ from operator import attrgetter
 from loader.checkpoint.format import AmbiguousRow, Doubt, Lines, Note, Outcomes, RejectedRow, each_line, pack_lines
 from loader.checkpoint.state import State
 from loader.checkpoint.windows import Letter, Place, Window, outcome_fields, rows_of
-from loader.columns import CreatedIds, are_created
+from loader.columns import CreatedIds, RecordBlock, are_created
 from loader.model import Ambiguous, Created, Outcome, Rejected, Updated
 
 LetterOf = Callable[[int, int], Letter]
 """(source, line) -> what a settled line was."""
 
+RangeOf = Callable[[int, int], tuple[int, int]]
+"""(source, line) -> first line and end of the window or fold that holds it. Errors: ValueError where none does."""
 
-_id_of = attrgetter("id")
+
+_id_of, _number_of = attrgetter("id"), attrgetter("number")
 
 
 class Gathered:
@@ -146,9 +149,11 @@ class Turn:
     def __init__(self) -> None:
         self._said: list[Gathered | Note | Doubt | Window] = []
         self._open: dict[tuple[int, int], Gathered] = {}  # by source and first line of window or fold
+        self._places: list[Place] = []  # of single lines, with `_outcomes`
+        self._outcomes: list[Outcome] = []
 
     def __bool__(self) -> bool:
-        return bool(self._said)
+        return bool(self._said or self._places)
 
     def windows(self) -> list[Window]:
         """Return the windows that are to be intended."""
@@ -158,14 +163,52 @@ class Turn:
         """Add something other than outcomes."""
         self._said.append(item)
 
-    def settle(self, first: int, lines: Lines, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:
-        """Add outcomes of lines of the window or fold that begins at `first`. No line stands twice in one call."""
+    def settle(self, places: Sequence[Place], outcomes: Sequence[Outcome], range_of: RangeOf) -> None:
+        """Add outcomes of lines of one source. Errors: ValueError where a line was never intended, or stands twice."""
+        self.gather(range_of)
+        if places[0].source != places[-1].source:
+            raise ValueError("outcomes of several sources at once")
+        self._settle(places, outcomes, range_of)
+
+    def settle_one(self, place: Place, outcome: Outcome) -> None:
+        """Add the outcome of one line, to be looked at by `gather`."""
+        self._places.append(place)
+        self._outcomes.append(outcome)
+
+    def gather(self, range_of: RangeOf) -> None:
+        """Bring in the outcomes of single lines. Errors: ValueError, as in `settle`."""
+        if not self._places:
+            return
+        places, outcomes = self._places, self._outcomes
+        self._places, self._outcomes = [], []
+        sources = {place.source for place in places}
+        if len(sources) == 1 and len({place.number for place in places}) == len(places):
+            self._settle(places, outcomes, range_of)
+            return
+        for place, outcome in zip(places, outcomes, strict=True):
+            self._settle([place], [outcome], range_of)
+
+    def _settle(self, places: Sequence[Place], outcomes: Sequence[Outcome], range_of: RangeOf) -> None:
+        lines = places.numbers if isinstance(places, RecordBlock) else list(map(_number_of, places))
+        packed = pack_lines(lines)
         source = places[0].source
+        first, end = range_of(source, lines[0])
+        low, high = lines[0], lines[-1]
+        if len(packed) > 1:  # not the usual chunk, whose lines are one run
+            low, high = min(lines), max(lines)
+            if len(set(lines)) != len(lines):
+                raise ValueError("two outcomes for a line at once")
+        if low < first or high >= end:  # of several windows
+            pairs = list(zip(places, outcomes, strict=True))
+            inside = [pair for pair in pairs if first <= pair[0].number < end]
+            for some in (inside, [pair for pair in pairs if not first <= pair[0].number < end]):
+                self._settle([place for place, _ in some], [outcome for _, outcome in some], range_of)
+            return
         known = self._open.get((source, first))
-        if known is None or not known.is_disjoint(lines):
+        if known is None or not known.is_disjoint(packed):
             known = self._open[source, first] = Gathered(source, first)
             self._said.append(known)
-        known.add(lines, places, outcomes)
+        known.add(packed, places, outcomes)
 
     def take(self) -> list[list[Gathered | Note | Doubt | Window]]:
         """Return what was said, in batches; no batch has a window's outcomes twice, for the later amend the earlier."""

@@ -118,10 +118,13 @@ class CanbusAddTarget:
         return Splice(self._user, (USER, self._stamps.field), self._stamps.opening, self._stamps.text)
 
     def encode(self, chunk: Chunk) -> Request:
-        """Build the request that adds the chunk's records."""
+        """Build the request that adds the chunk's records.
+
+        A chunk in doubt goes alone: it is answered without ids, and such an answer, repeated, would refuse another chunk.
+        """
         records = chunk.records
         data = records.data() if isinstance(records, RecordBlock) else b",".join(map(_data_of, records))
-        return Request("POST", PATH, b"%b%b%b" % (self._opening, data, self._closing))
+        return Request("POST", PATH, b"%b%b%b" % (self._opening, data, self._closing), is_alone=chunk.in_doubt)
 
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Read the answer. Source: reliability.md 2.3; any 2xx counts, the statuses of failures being [N] (apis.md 2.3)."""

@@ -1,0 +1,54 @@
+"""The order of records: which of those that are outstanding comes first, and places packed as ranges. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+from loader.model import Record
+
+
+class Turns:
+    """Knows the first outstanding record, whatever the order in which records come and go."""
+
+    def __init__(self) -> None:
+        self._places: list[tuple[int, int]] = []  # a heap of (source, line)
+        self._settled: set[tuple[int, int]] = set()
+
+    def enter(self, records: Sequence[Record]) -> None:
+        """Take note of records that are outstanding now."""
+        for record in records:
+            heapq.heappush(self._places, place_of(record))
+
+    def leave(self, records: Sequence[Record]) -> None:
+        """Take note of records that have an outcome."""
+        self._settled.update(map(place_of, records))
+        while self._places and self._places[0] in self._settled:
+            self._settled.remove(heapq.heappop(self._places))
+
+    def is_first(self, record: Record) -> bool:
+        """Say whether every record before this one has an outcome."""
+        return self._places[0] == place_of(record)
+
+    def count_first(self, records: Sequence[Record]) -> int:
+        """Count how many of these records, from the first on, come next with no other between them."""
+        waiting = heapq.nsmallest(len(records) + len(self._settled), self._places)
+        places = [place for place in waiting if place not in self._settled]
+        pairs = zip(map(place_of, records), places, strict=False)
+        return next((count for count, (mine, next_one) in enumerate(pairs) if mine != next_one), len(records))
+
+
+def place_of(record: Record) -> tuple[int, int]:
+    """Return where a record stands in the sources."""
+    return record.source, record.number
+
+
+def ranges_of(places: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Pack sources and lines into [source, first, last] ranges."""
+    ranges: list[list[int]] = []
+    for source, number in sorted(places):
+        if ranges and ranges[-1][0] == source and ranges[-1][2] == number - 1:
+            ranges[-1][2] = number
+        else:
+            ranges.append([source, number, number])
+    return ranges
