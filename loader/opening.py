@@ -23,7 +23,7 @@ from loader.errors import LogLocked, LogStorageFailed, SourceError, UsageError
 from loader.fingerprint import check, identify, verify_ranges
 from loader.plan import LoadPlan, asks_first
 from loader.readers import AnyReader, FileReader, PipeReader
-from loader.run_directory import RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.run_directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 from loader.source import CHANGED_HINT, FileSource
 from loader.spool import Spool
 from loader.world import World
@@ -79,10 +79,14 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: World, 
     )
     try:
         sources, has_grown = _same_sources(directory, recorded, asked)
+        info = replace(recorded, sources=sources)
+        if has_grown and info != recorded:
+            # Before run.json knows the longer source: after a crash in between it would look like the one that was loaded whole.
+            log.note(END_NOTE, None)
+            await log.sync()
     except BaseException:
         await log.close()
         raise
-    info = replace(recorded, sources=sources)
     if info != recorded or not (directory / RUN_FILE).exists():
         run_directory.write(directory, info)
     return OpenRun(plan, info, log, [], is_resumed=True, has_grown=has_grown)

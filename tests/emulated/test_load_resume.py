@@ -229,6 +229,16 @@ async def test_a_source_that_grew_is_loaded_to_its_new_end(
     assert audit(emulator, directory, keyed(150)) == []
 
 
+def test_a_source_that_grew_is_loaded_although_it_was_asked_about_meanwhile(emulator: Emulator, tmp_path: Path) -> None:
+    """`loader reconcile` reads no new lines; it must not hide that there are some."""
+    source, directory = write(tmp_path / "source", records_of(20)), tmp_path / "run"
+    assert command(*words_of(emulator, source, directory)).returncode == 0
+    write(source, records_of(50))
+    assert command("reconcile", directory, "--settle", "0.2").returncode == 0
+    assert told(command("resume", directory, "--json"))["created"] == 50
+    assert audit(emulator, directory, keyed(50)) == []
+
+
 # --- what a run is bound to -----------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ TARGETS: dict[str, Any] = {
     "update": OzariUpdate(TABLE, match=("fcode",)),
     "add": CanbusAdd("loader", stamp="Stamp", is_unique=True),
 }
+DEATHS: tuple[Blow, ...] = ("process", "power")
 CANBUS = {"apps": [{"items": {"Stamp": {"is_unique": True}}}]}
 
 
@@ -173,6 +174,16 @@ def test_an_ambiguous_record_holds_back_what_follows_over_a_resume() -> None:
             replace(case, troubles=(trouble("signal", seconds=300.0), trouble("signal", seconds=31.2 + step * 0.25)))
         )
         assert not result.wrong, step
+
+
+@pytest.mark.parametrize("kind", ["insert", "update", "add"])
+def test_what_a_finished_source_grew_by_is_loaded_after_a_crash_at_the_start(kind: str) -> None:
+    # run.json took the longer source's fingerprint while the log still said "finished": the new lines were never read.
+    first = trouble("stall", seconds=900.0)
+    for at in range(1, 13):
+        for blow in DEATHS:
+            second = replace(trouble(blow, disk=at, moment=0.1), appended=5)
+            assert not wrong_of(case_of(kind, 6), first, second), (at, blow)
 
 
 def test_a_process_that_stands_still_while_it_drains_ends_all_the_same() -> None:

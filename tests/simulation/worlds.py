@@ -135,8 +135,8 @@ class Lives:
         """Live through all troubles, and on to the end."""
         await self.open()
         for trouble in self.case.troubles:
-            if await self.live(trouble) and self._is_done():
-                break
+            if trouble.appended or not self._is_done():  # a finished run may still grow, and be struck then
+                await self.live(trouble)
         for _ in range(MAX_ROUGH_LIVES):
             if self._is_done():
                 break
