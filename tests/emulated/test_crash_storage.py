@@ -138,12 +138,12 @@ def fail(nursery: Nursery, folder: Path, name: str, at: int, fault: str, kill_at
 @pytest.mark.parametrize("name", NAMES)
 def test_a_call_that_fails_loses_nothing(nursery: Nursery, tmp_path: Path, name: str) -> None:
     draw = random.Random(f"{name}, a call fails")
-    for fault in draw.sample(FAULTS, 2):
-        calls = calls_of(nursery, tmp_path / f"whole {fault}", name, fault)
-        assert fail(nursery, tmp_path, name, draw.choice(calls), fault) == []
+    fault = FAULTS[NAMES.index(name) % len(FAULTS)]
+    calls = calls_of(nursery, tmp_path / "whole", name, fault)
+    assert fail(nursery, tmp_path, name, draw.choice(calls), fault) == []
 
 
-@pytest.mark.parametrize("name", ["insert", "insert-pipe"])
+@pytest.mark.parametrize("name", ["insert", pytest.param("insert-pipe", marks=pytest.mark.soak)])
 def test_a_disk_that_is_full_before_the_first_record_leaves_none_in_doubt(
     nursery: Nursery, tmp_path: Path, name: str
 ) -> None:
