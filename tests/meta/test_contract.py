@@ -9,56 +9,74 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 from tests.emulated.transport_contract import CONTRACT, TRANSPORTS
 
 ROOT = Path(__file__).resolve().parents[2]
+STOCK = "test_aiohttp_rows"
 MODULES = sorted((ROOT / "tests" / "emulated").glob("test_transport*.py"))
-STOCK = ROOT / "tests" / "emulated" / "test_aiohttp_rows.py"
-WITHOUT_TLS = {1, 2, 3, 4, 5, 6, 7, 8, 9}
-"""Rows that end before there is a peer to speak TLS with."""
-TLS_ALONE = {10, 11, 12, 13, 14, 15}
+WITHOUT_WIRES = set(range(1, 16))
+"""Rows that end before there is a peer to speak TLS with, and those that are about TLS alone."""
 
 
-def collected(*paths: Path) -> list[tuple[str, list[str]]]:
-    """Return every case as the name of its test and the words of its parameters."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *map(str, paths)]
+class Case(NamedTuple):
+    """One case of a test, with the words of its parameters."""
+
+    module: str
+    name: str
+    words: frozenset[str]
+
+
+def collected() -> list[Case]:
+    paths = [*map(str, MODULES), str(ROOT / "tests" / "emulated" / f"{STOCK}.py")]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *paths]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout
-    found = re.findall(r"::(\w+)(?:\[(.*)\])?$", done.stdout, re.MULTILINE)
-    return [(name, words.split("-")) for name, words in found]
+    found = re.findall(r"/(\w+)\.py::(\w+)(?:\[(.*)\])?$", done.stdout, re.MULTILINE)
+    return [Case(module, name, frozenset(words.split("-"))) for module, name, words in found]
 
 
-@pytest.fixture(scope="module")
-def transports() -> list[tuple[str, list[str]]]:
-    return collected(*MODULES)
-
-
-@pytest.fixture(scope="module")
-def stock() -> list[tuple[str, list[str]]]:
-    return collected(STOCK)
-
-
-def cases_of(entry: str, cases: list[tuple[str, list[str]]]) -> list[list[str]]:
+def cases_of(entry: str, cases: list[Case]) -> list[Case]:
     name, _, word = entry.removesuffix("]").partition("[")
-    return [words for found, words in cases if found == name and (not word or word in words)]
+    return [case for case in cases if case.name == name and (not word or word in case.words)]
+
+
+def holes(row: int, cases: list[Case]) -> list[str]:
+    """Say what of a row nothing shows."""
+    found = {entry: cases_of(entry, cases) for entry in CONTRACT[row]}
+    missing = [f"{row}: no test {entry}" for entry, of_entry in found.items() if not of_entry]
+    of_stock = [entry for entry, of_entry in found.items() if any(case.module == STOCK for case in of_entry)]
+    ours = found.keys() - set(of_stock)
+    if not of_stock or not ours:
+        missing.append(f"{row}: only {of_stock or list(ours)}")
+    wires: list[set[str]] = [set()] if row in WITHOUT_WIRES else [{"raw"}, {"tls"}]
+    for entry in ours:
+        for transport in TRANSPORTS:
+            for wire in wires:
+                if not any({transport, *wire} <= case.words for case in found[entry]):
+                    missing.append(f"{row}: {entry} not for {transport} {' '.join(wire)}")
+    return missing
 
 
 def test_there_are_48_rows() -> None:
     assert list(CONTRACT) == list(range(1, 49))
 
 
-@pytest.mark.parametrize("row", CONTRACT)
-def test_a_row_is_shown(row: int, stock: list[tuple[str, list[str]]], transports: list[tuple[str, list[str]]]) -> None:
-    of_stock = [entry for entry in CONTRACT[row] if cases_of(entry, stock)]
-    ours = [entry for entry in CONTRACT[row] if cases_of(entry, transports)]
-    assert of_stock
-    assert ours
-    assert set(CONTRACT[row]) == {*of_stock, *ours}
-    wires = [()] if row in WITHOUT_TLS | TLS_ALONE else [("raw",), ("tls",)]
-    for entry in ours:
-        for transport in TRANSPORTS:
-            for wire in wires:
-                assert [words for words in cases_of(entry, transports) if {transport, *wire} <= set(words)], entry
+def test_every_row_is_shown() -> None:
+    cases = collected()
+    assert [hole for row in CONTRACT for hole in holes(row, cases)] == []
+
+
+def test_a_hole_is_noticed() -> None:
+    assert len(holes(16, [])) > 3
+    entries = [re.split(r"[\[\]]", entry) for entry in CONTRACT[16]]
+    cases = [
+        Case(STOCK if "stock" in name else "test_transport", name, frozenset({word[0], transport, wire}))
+        for name, *word in entries
+        for transport in TRANSPORTS
+        for wire in ("raw", "tls")
+    ]
+    assert holes(16, cases) == []
+    assert holes(16, [case for case in cases if not {"lean", "tls"} <= case.words]) != []
+    assert holes(16, [case for case in cases if case.module != STOCK]) != []
