@@ -11,9 +11,10 @@ import asyncio
 from dataclasses import dataclass
 
 from loader.breaker import Breaker
+from loader.limit_headers import read_limits
 from loader.model import NoResponse, Request, Response
 from loader.targets.answers import retry_after_seconds
-from loader.throttle import Failed, Signal, Success, Throttle, Throttled
+from loader.throttle import AutoThrottle, Failed, Signal, Success, Throttle, Throttled
 from loader.world import Transport
 
 TOO_MANY_REQUESTS = 429
@@ -61,6 +62,7 @@ class Channel:
         self.breaker: Breaker | None = None
         self.sending: set[asyncio.Task[object]] = set()
         self._transport = transport
+        self._auto = throttle if isinstance(throttle, AutoThrottle) else None
 
     async def send(
         self, request: Request, *, is_record: bool, task: asyncio.Task[object] | None = None
@@ -85,6 +87,8 @@ class Channel:
         try:
             reply = await self._transport.send(request)
             signal = self._signal(reply)
+            if self._auto is not None and isinstance(reply, Response) and (said := read_limits(reply.headers)):
+                self._auto.told(*said)
         except asyncio.CancelledError as error:
             raise LeftCancelled from error
         finally:

@@ -52,9 +52,9 @@ class AutoThrottle:
         rate.apply(self._state, _event(ticket, signal), self._clock())
         self._line.wake()
 
-    def told(self, limit: float, remaining: float, reset_seconds: float) -> None:
+    def told(self, limit: float, remaining: float, reset_seconds: float, window_seconds: float | None = None) -> None:
         """Follow what the target's headers say about its limit."""
-        rate.apply(self._state, rate.Limits(limit, remaining, reset_seconds), self._clock())
+        rate.apply(self._state, rate.Limits(limit, remaining, reset_seconds, window_seconds), self._clock())
 
     def pause(self, seconds: float) -> None:
         """Admit nothing for this long."""
@@ -65,7 +65,9 @@ class AutoThrottle:
     def describe(self) -> str:
         """Say the present rate in a few words."""
         words = {"start": "growing", "hold": "holding", "probe": "probing"}
-        state = "waiting for the target" if self._state.is_closed else words[self._state.mode]
+        state = "as the target's headers say" if self._state.is_told else words[self._state.mode]
+        if self._state.is_closed:
+            state = "waiting for the target"
         return f"{self._state.rate:.4g}/s, {state}"
 
     @property

@@ -22,8 +22,11 @@ from loader.rate_state import (
     BURST_SECONDS,
     MAX_PAUSE_SECONDS,
     MIN_PER_SECOND,
+    SHORT_SCALE_SECONDS,
+    SPARE_SHARE,
     START_PER_SECOND,
     TIMER_SECONDS,
+    TOLD_SHARE,
     Acquired,
     Event,
     Failure,
@@ -126,21 +129,32 @@ def _fail(state: State, event: Failure, now: float) -> None:
 
 
 def _limits(state: State, event: Limits, now: float) -> None:
-    """Follow the target's own headers: what remains is spread over the time that it must last, and nothing is probed.
+    """Follow the target's own headers: evenly at the limit, where little remains spread over the time that it must last.
+
+    Nothing is probed any more.
 
     A 429 all the same cuts as ever, and holds for as long.
     """
-    limit, remaining, reset = event
-    if limit <= 0 or not 0 < reset <= 10 * MAX_PAUSE_SECONDS:
+    limit, remaining, reset, window = event
+    if limit <= 0 or not 0 <= reset <= 10 * MAX_PAUSE_SECONDS:
+        return
+    state.longest_reset = max(state.longest_reset, reset)
+    length = window or state.longest_reset
+    if length <= 0:
         return
     state.is_told = True
-    state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, reset))
-    state.ceiling = max(limit / max(state.scale, reset), MIN_PER_SECOND)
-    if remaining <= 0:
+    state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, length))
+    state.ceiling = max(TOLD_SHARE * limit / length, MIN_PER_SECOND)
+    if now < state.hold_until and state.last_episode > -inf:
+        return
+    state.mode = "hold"
+    if length <= SHORT_SCALE_SECONDS or remaining > max(SPARE_SHARE * limit, state.in_flight):
+        # Whole seconds say too little of a short window; and what remains of a sliding one, which never resets, is no measure.
+        state.rate = state.ceiling
+    elif remaining <= 0:
         state.not_before = max(state.not_before, now + reset)
-    elif now >= state.hold_until:
-        state.mode = "hold"
-        state.rate = max(min(remaining / reset, state.ceiling), MIN_PER_SECOND)
+    else:
+        state.rate = max(min(remaining / max(reset, 1.0), state.ceiling), MIN_PER_SECOND)
 
 
 _HANDLERS: dict[type, Callable[[State, Any, float], None]] = {

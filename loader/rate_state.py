@@ -68,6 +68,14 @@ TIMER_SECONDS = 0.002
 """Event loop timers are late by up to a millisecond or two; that much is made up for, at any rate."""
 
 
+TOLD_SHARE = 0.98
+"""Of a limit that headers name: their clock is not ours, and others may count against it too."""
+
+
+SPARE_SHARE = 0.04
+"""While more than this share of a window remains there is no need to look at what remains."""
+
+
 class Sent(NamedTuple):
     """One admitted request: its number, when it went, and the rate in force then."""
 
@@ -103,11 +111,15 @@ class Failure(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The target's headers said: `limit` requests a window, `remaining` of them in the next `reset_seconds`."""
+    """The target's headers said: `limit` requests a window, `remaining` of them in the next `reset_seconds`.
+
+    `window_seconds` None: the longest reset seen is taken for the window.
+    """
 
     limit: float
     remaining: float
     reset_seconds: float
+    window_seconds: float | None = None
 
 
 Event: TypeAlias = Acquired | Success | Throttled | Failure | Limits
@@ -125,8 +137,9 @@ class State:
     grown_until: float = 0.0
     hold_until: float = 0.0
     hold_seconds: float = HOLD_SECONDS
-    # Told by headers: no growth, no probing.
+    # Told by headers: no growth, no probing. The longest time until a reset stands for a window that is not named.
     is_told: bool = False
+    longest_reset: float = 0.0
 
     last_sent: float = -inf
     in_flight: int = 0

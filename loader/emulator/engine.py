@@ -46,7 +46,7 @@ from loader.emulator.wire import Answer, Api, Call, Operation, Route, write_answ
 class Ticket:
     """One request on its way through. `answer` is there once it was carried out."""
 
-    __slots__ = ("answer", "arrived", "call", "drawn", "refusal", "sequence")
+    __slots__ = ("answer", "arrived", "call", "drawn", "headers", "refusal", "sequence")
 
     def __init__(self, call: Call, sequence: int, arrived: float, drawn: Drawn, refusal: Answer | None) -> None:
         self.call = call
@@ -54,6 +54,7 @@ class Ticket:
         self.arrived = arrived
         self.drawn = drawn
         self.refusal = refusal
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
         self.answer: Answer | None = None
 
 
@@ -102,7 +103,11 @@ class Engine:
             drawn = self._draws.at_request(call.route.api, call.route.operation, call.body)
         if wait:
             drawn = drawn._replace(delay_seconds=drawn.delay_seconds + wait)
-        return Ticket(call, self._journal.requests, now, drawn, refusal)
+        ticket = Ticket(call, self._journal.requests, now, drawn, refusal)
+        limits = self._limits.get(call.route.api)
+        if limits is not None and limits.limit is not None:
+            ticket.headers = limits.headers(self._scope(call, limits.limit), call.peer, now)
+        return ticket
 
     def commits_after_disconnect(self, call: Call) -> bool:
         """Say whether a request whose client has gone is carried out all the same."""
@@ -113,6 +118,8 @@ class Engine:
         """Carry a request out, once."""
         if ticket.answer is None:
             ticket.answer = ticket.refusal or self._handle(ticket.call)
+            if ticket.headers:
+                ticket.answer = ticket.answer._replace(headers=ticket.answer.headers + ticket.headers)
         return ticket.answer
 
     def answer(self, ticket: Ticket) -> bytes:
@@ -215,10 +222,7 @@ class Engine:
         limits = self._limits.get(call.route.api)
         if limits is None or limits.limit is None:
             return None, 0.0
-        table = ""
-        if limits.limit.scope == "table":
-            table = call.route.table if call.route.api == "ozari" else self._canbus.scope(call)
-        admission = limits.take(table, call.peer, now)
+        admission = limits.take(self._scope(call, limits.limit), call.peer, now)
         if admission.is_admitted:
             return None, admission.seconds
         self._journal.throttled += 1
@@ -227,6 +231,11 @@ class Engine:
         if limits.limit.retry_after == "http_date":  # a client has no other clock to measure the date by
             headers.append((b"Date", formatdate(self._clock(), usegmt=True).encode()))
         return self._plain(call, limits.limit.status)._replace(headers=tuple(headers)), 0.0
+
+    def _scope(self, call: Call, limit: RateLimit) -> str:
+        if limit.scope != "table":
+            return ""
+        return call.route.table if call.route.api == "ozari" else self._canbus.scope(call)
 
     def _retry_after(self, limit: RateLimit, seconds: float) -> bytes:
         match limit.retry_after:

@@ -6,6 +6,7 @@ long a wait (only `leaky` makes one wait), or in how many seconds it would have 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple, Protocol
 
@@ -29,6 +30,10 @@ class Limiter(Protocol):
         """Ask for one request."""
         ...
 
+    def left(self, now: float) -> tuple[int, float]:
+        """Return how many more would be admitted at once, and in how many seconds it is as many as ever."""
+        ...
+
 
 class WindowLimiter:
     """Admit a fixed number in each window of the clock."""
@@ -48,6 +53,11 @@ class WindowLimiter:
             self._taken += 1
             return ADMITTED
         return Admission(False, (window + 1) * self._seconds - now)
+
+    def left(self, now: float) -> tuple[int, float]:
+        """Return what is left of this window, and its remaining time."""
+        window = int(now // self._seconds)
+        return self._most - (self._taken if window == self._window else 0), (window + 1) * self._seconds - now
 
 
 class SlidingLimiter:
@@ -70,6 +80,10 @@ class SlidingLimiter:
         if self._rejects_count:
             times.append(now)
         return Admission(False, times[len(times) - self._most] + self._seconds - now)
+
+    def left(self, now: float) -> tuple[int, float]:
+        """Return what is left, and when the newest one is forgotten."""
+        return max(0, self._most - len(self._times)), self._times[-1] + self._seconds - now if self._times else 0.0
 
 
 class BucketLimiter:
@@ -94,6 +108,11 @@ class BucketLimiter:
             self._tokens = max(-self._burst, self._tokens - 1.0)
         return Admission(False, (1.0 - self._tokens) / self._rate)
 
+    def left(self, now: float) -> tuple[int, float]:
+        """Return the tokens, and when the bucket is full again."""
+        del now  # asked right after `take`
+        return max(0, int(self._tokens)), (self._burst - self._tokens) / self._rate
+
 
 class LeakyLimiter:
     """Serve one request each 1/rate seconds; up to `burst` wait in a queue, further ones are refused."""
@@ -110,6 +129,11 @@ class LeakyLimiter:
             return Admission(False, wait - self._queue_seconds)
         self._next = max(self._next, now) + 1.0 / self._rate
         return Admission(True, wait)
+
+    def left(self, now: float) -> tuple[int, float]:
+        """Return the places in the queue, and when it is empty."""
+        wait = max(0.0, self._next - now)
+        return max(0, int((self._queue_seconds - wait) * self._rate)), wait
 
 
 def new_limiter(limit: RateLimit) -> Limiter:
@@ -139,6 +163,31 @@ class Limits:
         if limiter is None:
             limiter = self._limiters[scope] = new_limiter(self.limit)
         return limiter.take(now)
+
+    def headers(self, table: str, peer: str, now: float) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the limit headers of an answer to a request that was asked for just now."""
+        limit = self.limit
+        if limit is None or limit.headers == "none":
+            return ()
+        remaining, seconds = self._limiters[{"table": table, "tenant": "", "ip": peer}[limit.scope]].left(now)
+        most = (
+            _most(limit) if limit.kind in {"window", "sliding"} else limit.burst or max(1, round(limit.rate_per_second))
+        )
+        return _write_headers(limit, most, remaining, math.ceil(seconds))
+
+
+def _write_headers(limit: RateLimit, most: int, remaining: int, reset: int) -> tuple[tuple[bytes, bytes], ...]:
+    window = max(1, round(most / limit.rate_per_second))
+    match limit.headers:
+        case "x" | "separate":
+            family = b"X-RateLimit-" if limit.headers == "x" else b"RateLimit-"
+            values = ((b"Limit", most), (b"Remaining", remaining), (b"Reset", reset))
+            return tuple((family + name, b"%d" % value) for name, value in values)
+        case "fields":
+            return ((b"RateLimit", b"limit=%d, remaining=%d, reset=%d" % (most, remaining, reset)),)
+        case _:
+            policy = (b"RateLimit-Policy", b'"default";q=%d;w=%d' % (most, window))
+            return (policy, (b"RateLimit", b'"default";r=%d;t=%d' % (remaining, reset)))
 
 
 def _most(limit: RateLimit) -> int:

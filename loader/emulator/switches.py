@@ -38,6 +38,8 @@ class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_after: Literal["none", "exact", "rounded_up", "http_date", "fixed"] = "rounded_up"
     retry_after_seconds: float = 86400.0
     rejects_count: bool = False
+    headers: Literal["none", "x", "separate", "fields", "policy"] = "none"
+    """Limit headers on every answer: X-RateLimit-*, RateLimit-*, RateLimit with named parts, or the latest draft."""
     scope: Literal["table", "tenant", "ip"] = "tenant"
 
     def __post_init__(self) -> None:

@@ -304,9 +304,11 @@ def test_a_hint_sets_the_start() -> None:
 def test_headers_stop_the_probing_and_say_when_nothing_is_left() -> None:
     state = holding()
     state.hold_until = 0.0
-    state = step(state, Limits(limit=600, remaining=300, reset_seconds=30), 2000.0)
-    assert state.rate == pytest.approx(10)
+    state = step(state, Limits(limit=600, remaining=300, reset_seconds=30, window_seconds=60), 2000.0)
+    assert state.rate == pytest.approx(9.8)
     advance(state, 5000.0)
-    assert state.rate == pytest.approx(10)
-    state = step(state, Limits(limit=600, remaining=0, reset_seconds=12), 5000.0)
+    assert state.rate == pytest.approx(9.8)
+    state = step(state, Limits(limit=600, remaining=12, reset_seconds=30, window_seconds=60), 5000.0)
+    assert state.rate == pytest.approx(0.4)
+    state = step(state, Limits(limit=600, remaining=0, reset_seconds=12, window_seconds=60), 5000.0)
     assert next_send_at(state) == pytest.approx(5012)
