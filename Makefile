@@ -30,7 +30,7 @@ check: $(DEV) ## lint, format, types, layers, dependencies
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry loader
 
-BENCHMARKS := startup stages pipeline floors chunks memory resume begin
+BENCHMARKS := startup stages pipeline floors chunks memory resume begin rates
 RESULTS := LOADER_BENCH_RESULTS=benchmarks/results
 
 bench: $(DEV) ## measure beside floors, by turns: start-up, stages, requests, chunks, memory, resume (some minutes)
