@@ -80,7 +80,7 @@ class Processes:
         kill = kill or Kill()
         self._count += 1
         order = Order(
-            words=[*self._job.words, *more],
+            words=values.pop("words", [*self._job.words, *more]),
             folder=str(self._job.run),
             notes=str(self.notes),
             stdin=str(self._job.source) if self._job.kind.is_piped else os.devnull,
