@@ -17,13 +17,28 @@ class Doubt:
     looks: int = 0
 
 
+PASSING_STATUSES = frozenset({408, 502, 503, 504})
+"""Faults of the way to the target, or of its load. They say nothing of the record that met them."""
+PASSING_WEIGHT = 0.6
+
+
 @dataclass(slots=True)
 class Fault:
-    """The server errors of one record. `successes_before` tells later whether others succeeded meanwhile."""
+    """The server errors of one record. `successes_before` tells later whether others succeeded meanwhile.
+
+    `weight` adds up how much they speak against the record: where three faults decide, it takes five that pass.
+    """
 
     status: int
     successes_before: int
     count: int = 0
+    weight: float = 0.0
+
+    def add(self, status: int) -> None:
+        """Take in one more."""
+        self.status = status
+        self.count += 1
+        self.weight += PASSING_WEIGHT if status in PASSING_STATUSES else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias, assert_never
 from loader.chunking import Chunker
 from loader.doubts import Doubt, Fault, Suspicions, Twin
 from loader.model import Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected
-from loader.remedies import FAULTS_TO_REJECT, Asking, Known, Later, Missing, Open, Remedy, SendAgain
+from loader.remedies import Asking, Known, Later, Missing, Open, Remedy, SendAgain
 from loader.settlement import Settlement
 from loader.stopping import Stop
 from loader.turns import place_of
@@ -98,8 +98,7 @@ class Reconciler:
                 continue
             if status is not None:
                 fault = self._faults.setdefault(place_of(record), Fault(status, self._settlement.successes))
-                fault.count += 1
-                fault.status = status
+                fault.add(status)
             doubt = Doubt(record, reason, now - age_seconds)
             self._pending.add(place_of(record))
             self._wait(doubt, now)
@@ -240,9 +239,9 @@ class Reconciler:
 
     def _send_absent(self, record: Record, remedy: Remedy) -> None:
         if self._is_culprit(record, remedy):
-            status = self._faults[place_of(record)].status
-            message = f"the target answered {status} {FAULTS_TO_REJECT} times, and did not create the record"
-            self._conclude(record, Rejected("target", str(status), message))
+            fault = self._faults[place_of(record)]
+            message = f"the target answered {fault.status} {fault.count} times, and did not create the record"
+            self._conclude(record, Rejected("target", str(fault.status), message))
             return
         self._pending.discard(place_of(record))
         if isinstance(remedy, Asking):
@@ -263,11 +262,9 @@ class Reconciler:
 
     def _is_culprit(self, record: Record, remedy: Remedy) -> bool:
         fault = self._faults.get(place_of(record))
-        return (
-            fault is not None
-            and fault.count >= remedy.max_faults
-            and self._settlement.successes > fault.successes_before
-        )
+        if fault is None or fault.weight < remedy.max_faults:
+            return False
+        return self._settlement.successes > fault.successes_before
 
     def _conclude(self, record: Record, outcome: Outcome) -> None:
         self._pending.discard(place_of(record))

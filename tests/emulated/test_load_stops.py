@@ -218,6 +218,23 @@ async def test_a_record_that_fails_three_times_while_others_succeed_is_rejected(
         assert audit(emulator, tmp_path / "run", {n: k for n, k in keyed(COUNT).items() if n != 7}) == []
 
 
+@pytest.mark.parametrize(
+    ("status", "times", "rejected"), [(502, 4, {}), (503, 4, {}), (504, 4, {}), (503, None, {7: "503"})]
+)
+async def test_a_fault_of_the_way_rejects_no_record_that_met_a_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, times: int | None, rejected: dict[int, str]
+) -> None:
+    """A load balancer under load hits one record several times by chance; after five times it is no chance any more."""
+    monkeypatch.setattr(reconcile, "EARLY_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(reconcile, "ASK_AGAIN_SECONDS", 0.01)
+    bad = {"kind": "status", "status": status, "operations": ["insert"], "body_contains": '"K7"', "times": times}
+    with running(plan_of({name: value for name, value in bad.items() if value is not None})) as emulator:
+        report = await run(emulator, STAMPED, source_of(tmp_path), tmp_path / "run", settle_seconds=0.01)
+        assert closes(report)
+        assert rejects_of(tmp_path / "run") == rejected
+        assert report.created == COUNT - len(rejected)
+
+
 async def test_a_chunk_that_fails_is_taken_apart_and_the_culprit_held(tmp_path: Path) -> None:
     """Canbus cannot be asked whether the record is there, so nobody may say that it was rejected."""
     bad = {"kind": "status", "status": 500, "operations": ["add"], "body_contains": '"K7"'}
