@@ -21,7 +21,7 @@ from typing import Any, Self
 
 REPOSITORY = Path(__file__).parents[2]
 HANG_SECONDS = 400.0
-"""It only ends what hangs. The longest trials of the soak, whose lost answers are asked about one by one, take a quarter of it."""
+"""It only ends what hangs. The longest trials of the soak, whose lost answers are asked for one by one, take a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
