@@ -277,8 +277,8 @@ DOUBT = (
         "Three server errors reject a record, also where no other one succeeds meanwhile.",
         Edit(
             "loader/reconcile.py",
-            "            and self._settlement.successes > fault.successes_before\n",
-            "",
+            "        return self._settlement.successes > fault.successes_before\n",
+            "        return True\n",
         ),
         by=(GAPS,),
     ),
