@@ -16,7 +16,7 @@ import orjson
 
 from loader.model import Created, Record
 
-_COLON, _SQUARE, _CURLY, _CLOSING = map(ord, ":[{}")
+_COLON, _SQUARE, _CURLY, _CLOSING, _BACKSLASH = map(ord, ":[{}\\")
 _ONLY_CREATED = {Created}
 _ESCAPE, _ESCAPED_COLON = b"\\u", b"\\u003"
 
@@ -155,7 +155,8 @@ def are_plain(lines: Sequence[bytes], raw: bytes, absent: Sequence[str], max_dep
     """
     try:
         objects = map(orjson.loads, lines)
-        if any(name.encode() in raw for name in absent) or (absent and _ESCAPE in raw):
+        # A single byte is found thirty times as fast as two.
+        if any(name.encode() in raw for name in absent) or (_BACKSLASH in raw and _ESCAPE in raw):
             objects = map(partial(_with_none_of, absent), objects)
         members = list(map(len, objects))
     except (ValueError, TypeError):  # TypeError: a number has no length
