@@ -164,6 +164,38 @@ def begin(result: Result) -> str:
     return grid(head, rows) + f"\nGoal: {result['goal_seconds']:g} s.\n"
 
 
+def rates(result: Result) -> str:
+    """Show how well rates are found, and kept."""
+    found = [
+        [f"{row['limiter']}, {row['limit']:g}/s", f"{row['reached']:.1%}", f"{row['refused']:.2%}", met(row)]
+        for row in result["found"]
+    ]
+    kept = [
+        [
+            f"{row['rate']:g}/s",
+            row["burst"] or "default",
+            f"{row['mean_error']:+.2%}",
+            row["most_in_a_second"],
+            f"{row['allowed_in_a_second']:g}",
+            f"{row['cpu_share']:.1%}",
+            met(row),
+        ]
+        for row in result["kept"]
+    ]
+    return (
+        grid(["`--rate auto` at", "of the limit", "429", "95 %, under 1 %"], found)
+        + "\n"
+        + grid(
+            ["fixed rate", "`--burst`", "mean", "most in a second", "allowed", "one core", "mean within 0.5 %"], kept
+        )
+    )
+
+
+def met(row: Result) -> str:
+    """Say whether a row reached its goal."""
+    return "reached" if row["is_met"] else "missed"
+
+
 def startup(result: Result) -> str:
     """Show what starting costs."""
     row = [result["help_seconds"], result["base_seconds"], result["ratio"], result["ceiling"]]
@@ -197,6 +229,7 @@ ALONE: dict[str, Callable[[Result], str]] = {
     "memory": memory,
     "resume": resume,
     "begin": begin,
+    "rates": rates,
 }
 
 
