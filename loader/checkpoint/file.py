@@ -15,7 +15,6 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,6 @@ from loader.checkpoint.windows import Letter, Place, Slot, Window, check_window,
 from loader.checkpoint.writer import Writer, free_ballast
 from loader.model import Outcome
 
-_number_of = attrgetter("number")
-
 
 class CheckpointLog:
     """The log, taken by this process. Made by `create` or `open`, ended by `close`."""
@@ -45,10 +42,6 @@ class CheckpointLog:
         self._taken = taken
         self._worker = worker
         self._turn = Turn()
-        self._singles: tuple[list[Place], list[Outcome]] = (
-            [],
-            [],
-        )  # said of single lines in this turn, not gathered yet
         self._is_scheduled = False
         self._is_closed = False
         self._last_fold: tuple[FoldRef, list[Slot]] | None = None

@@ -168,6 +168,8 @@ class Turn:
         self.gather(range_of)
         if places[0].source != places[-1].source:
             raise ValueError("outcomes of several sources at once")
+        if not isinstance(places, RecordBlock) and len(set(map(_number_of, places))) != len(places):
+            raise ValueError("two outcomes for a line at once")
         self._settle(places, outcomes, range_of)
 
     def settle_one(self, place: Place, outcome: Outcome) -> None:
@@ -181,8 +183,7 @@ class Turn:
             return
         places, outcomes = self._places, self._outcomes
         self._places, self._outcomes = [], []
-        sources = {place.source for place in places}
-        if len(sources) == 1 and len({place.number for place in places}) == len(places):
+        if len({place.source for place in places}) == 1 and len(set(map(_number_of, places))) == len(places):
             self._settle(places, outcomes, range_of)
             return
         for place, outcome in zip(places, outcomes, strict=True):
@@ -193,12 +194,9 @@ class Turn:
         packed = pack_lines(lines)
         source = places[0].source
         first, end = range_of(source, lines[0])
-        low, high = lines[0], lines[-1]
-        if len(packed) > 1:  # not the usual chunk, whose lines are one run
-            low, high = min(lines), max(lines)
-            if len(set(lines)) != len(lines):
-                raise ValueError("two outcomes for a line at once")
-        if low < first or high >= end:  # of several windows
+        is_one_run = len(packed) == 1  # as a chunk's lines nearly always are
+        low, high = (lines[0], lines[-1] + 1) if is_one_run else (min(lines), max(lines) + 1)
+        if low < first or high > end:  # of several windows
             pairs = list(zip(places, outcomes, strict=True))
             inside = [pair for pair in pairs if first <= pair[0].number < end]
             for some in (inside, [pair for pair in pairs if not first <= pair[0].number < end]):
