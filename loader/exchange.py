@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
+from aiohttp.hdrs import CONTENT_ENCODING
 from yarl import URL
 
 if TYPE_CHECKING:
@@ -77,6 +79,11 @@ async def read_capped(content: StreamReader, max_bytes: int) -> tuple[bytes, boo
     except Exception:  # noqa: BLE001 -- the status is known, and nothing else can be learnt
         return body, False
     return body, len(body) <= max_bytes
+
+
+def is_encoded(headers: Mapping[str, str]) -> bool:
+    """Say whether an answer's body is compressed, though nobody asked for that: it is not read then."""
+    return CONTENT_ENCODING in headers and headers[CONTENT_ENCODING].lower() != "identity"
 
 
 class Attempt(Protocol):

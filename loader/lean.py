@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, cast
 
 import aiohttp
 from aiohttp.client_reqrep import ClientRequest
-from aiohttp.hdrs import CONTENT_ENCODING
 from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
@@ -40,6 +39,7 @@ from loader.exchange import (
     TIMED_OUT,
     Deadlines,
     build_url,
+    is_encoded,
     max_answer_bytes,
     read_capped,
     timeouts_of,
@@ -222,8 +222,7 @@ class LeanTransport:
             if upload is not None:
                 upload.cancel()
         headers = cast("Mapping[str, str]", message.headers)
-        if CONTENT_ENCODING in headers and headers[CONTENT_ENCODING].lower() != "identity":
-            is_complete = False
+        is_complete = is_complete and not is_encoded(headers)
         return Response(message.code, headers, body, is_complete, is_uploaded, self._loop.time() - attempt.sent_at)
 
     def _send(

@@ -19,6 +19,9 @@ from loader.errors import StopReason
 
 OK_STATUS = (200, 201)
 
+new_tuple = tuple.__new__
+"""The constructor of a NamedTuple is a Python function; tuple's own makes the same at half of the cost."""
+
 
 class Record(NamedTuple):
     """A line decoded, checked and shaped for its target.

@@ -25,7 +25,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import aiohttp
-from aiohttp.hdrs import CONTENT_ENCODING
 from aiohttp.payload import Payload
 from multidict import CIMultiDict
 
@@ -39,6 +38,7 @@ from loader.exchange import (
     TIMED_OUT,
     Deadlines,
     build_url,
+    is_encoded,
     max_answer_bytes,
     read_capped,
     timeouts_of,
@@ -186,8 +186,7 @@ class SessionTransport:
         if not is_complete:
             answer.close()
         headers = answer.headers
-        if CONTENT_ENCODING in headers and headers[CONTENT_ENCODING].lower() != "identity":
-            is_complete = False
+        is_complete = is_complete and not is_encoded(headers)
         seconds = self._loop.time() - attempt.sent_at
         return Response(answer.status, headers, body, is_complete, attempt.is_uploaded, seconds)
 

@@ -156,13 +156,13 @@ class Work:
 
     def take_now(self) -> Parcel | None:
         """Return the next parcel as `take` does, or None where that would have to wait."""
-        return self._hand_out() if self._fresh and not self._is_closed and self._can_hand_out() else None
+        return self._hand_out() if not self._is_closed and self._can_hand_out() else None
 
     async def take(self) -> Parcel | None:
         """Return the next parcel, in flight from now on; None when the work is closed."""
         while not self._is_closed:
-            if self._can_hand_out():
-                return self._hand_out()
+            if (parcel := self.take_now()) is not None:
+                return parcel
             taker = asyncio.get_running_loop().create_future()
             self._takers.append(taker)
             try:
@@ -186,8 +186,7 @@ class Work:
         elif self.is_ordered and len(parcel.chunk.records) > 1:
             parcel = self._keep(parcel, self._turns.count_first(parcel.chunk.records))
         self.in_flight += 1
-        if self._awaited:
-            self._tell()
+        self._tell()
         return parcel
 
     def first_alone(self, parcel: Parcel) -> Parcel:
@@ -205,8 +204,7 @@ class Work:
     def done(self) -> None:
         """Say that a taken parcel is no longer in flight."""
         self.in_flight -= 1
-        if self._awaited:
-            self._tell()
+        self._tell()
         if self._fresh and self._takers:
             self._wake()
 
@@ -232,8 +230,7 @@ class Work:
         self._outstanding_bytes -= len(record.data)
         if record.lock is not None:
             self._release(record.lock)
-        if self._awaited:
-            self._tell()
+        self._tell()
 
     def _release(self, lock: str) -> None:
         waiting = self._locked.get(lock)

@@ -26,6 +26,7 @@ from loader.model import (
     Settled,
     Unknown,
     Verdict,
+    new_tuple,
 )
 from loader.settings import OzariCredentials, OzariInsert
 from loader.targets import ozari
@@ -36,8 +37,6 @@ from loader.targets.stamps import Stamps
 from loader.targets.values import lock_text
 
 OPENING, CLOSING = b'{"fields":', b"}"
-new_tuple = tuple.__new__
-"""The constructor of a NamedTuple is a Python function; tuple's own makes the same at half of the cost."""
 MAX_ID = 2**63 - 1
 """The largest integer of the common databases; more is no auto-increment id."""
 MAX_ID_DIGITS = len(str(MAX_ID))
