@@ -8,17 +8,12 @@ of the nouns of `model`, so whoever looks at single records (a reject, a doubt, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import accumulate, count
-from typing import Any, NamedTuple, TypeGuard, overload
-
-import orjson
+from typing import NamedTuple, TypeGuard, overload
 
 from loader.model import Created, Record
 
-_COLON, _SQUARE, _CURLY, _CLOSING, _BACKSLASH = map(ord, ":[{}\\")
 _ONLY_CREATED = {Created}
-_ESCAPE, _ESCAPED_COLON = b"\\u", b"\\u003"
 
 
 class Splice(NamedTuple):
@@ -145,40 +140,3 @@ class CreatedIds(Sequence[Created]):
 def are_created(outcomes: Sequence[object]) -> TypeGuard[Sequence[Created]]:
     """Say whether all outcomes of some records are Created."""
     return isinstance(outcomes, CreatedIds) or set(map(type, outcomes)) == _ONLY_CREATED
-
-
-def are_plain(lines: Sequence[bytes], raw: bytes, absent: Sequence[str], max_depth: int) -> bool:
-    """Say whether each line is an object that `mapping.parse` takes, begins and ends with its braces, and lacks some names.
-
-    False only means: look at each line. `raw` is the lines joined. The sums below are of terms that can be off in one direction
-    only, so where they agree each line agrees (see `mapping` for why colons tell).
-    """
-    try:
-        objects = map(orjson.loads, lines)
-        # A single byte is found thirty times as fast as two.
-        if any(name.encode() in raw for name in absent) or (_BACKSLASH in raw and _ESCAPE in raw):
-            objects = map(partial(_with_none_of, absent), objects)
-        members = list(map(len, objects))
-    except (ValueError, TypeError):  # TypeError: a number has no length
-        return False
-    # A text or an array has a length too, but begins with no brace.
-    if not all(members) or {line[0] for line in lines} != {_CURLY} or {line[-2] for line in lines} != {_CLOSING}:
-        return False
-    if _SQUARE not in raw and raw.count(_COLON) == sum(members):
-        return True  # no arrays, and no object inside that has a member: nothing nests deeper than 2
-    return _ESCAPED_COLON not in raw and _are_shallow(lines, max_depth) and _have_no_twins(lines, raw)
-
-
-def _with_none_of(names: Sequence[str], fields: Any) -> Any:
-    if any(name in fields for name in names):
-        raise ValueError("a line has a member of its own where the loader writes one")
-    return fields
-
-
-def _are_shallow(lines: Sequence[bytes], max_depth: int) -> bool:
-    return max(line.count(_CURLY) + line.count(_SQUARE) for line in lines) <= max_depth
-
-
-def _have_no_twins(lines: Sequence[bytes], raw: bytes) -> bool:
-    """Say whether no object has a key twice: what is encoded again has lost such a member's colon."""
-    return orjson.dumps(list(map(orjson.loads, lines))).count(_COLON) == raw.count(_COLON)

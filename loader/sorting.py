@@ -13,8 +13,8 @@ from itertools import accumulate, count
 from isal.isal_zlib import crc32
 
 from loader.checkpoint import Window
-from loader.columns import RecordBlock, are_plain
-from loader.mapping import BLANK, MAX_DEPTH, parse
+from loader.columns import RecordBlock
+from loader.mapping import BLANK, are_plain, parse
 from loader.model import Record, Rejected
 from loader.splitting import Block
 from loader.targets.base import Target
@@ -104,7 +104,7 @@ class Sorter:
         if not raw.endswith(b"\n"):
             lines = [*lines[:-1], lines[-1] + b"\n"]
             raw += b"\n"
-        if not are_plain(lines, raw, splice.absent, MAX_DEPTH):
+        if not are_plain(lines, raw, splice.absent):
             return None
         return RecordBlock(draft.source, draft.first_line, draft.first_offset, lines, splice, raw)
 
