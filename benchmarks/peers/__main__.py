@@ -43,18 +43,32 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     peers = available(PEERS, missing)
     racers = [one for one in (*ours.FOR_SPEED, *peers) if not arguments.only or one.name in arguments.only]
     tried = [one for one in (*ours.FOR_FAULTS, *peers) if not arguments.only or one.name in arguments.only]
+    before = measuring.kept("peers").get("shapes", {})
     shapes: dict[str, Any] = {}
     for shape in arguments.shapes:
         result: dict[str, Any] = {}
         if "speed" in arguments.parts:
             result |= race(shape, racers, folder, arguments)
         if "faults" in arguments.parts:
-            result |= {"faults": hold_all(shape, tried, folder, arguments.trial), "faults_at": measuring.now()}
+            rows = hold_all(shape, tried, folder, arguments.trial)
+            kept = before.get(shape, {}).get("faults", ())
+            result |= {"faults": with_kept(kept, rows), "faults_at": measuring.now()}
         shapes[shape] = result
-    before = measuring.kept("peers").get("shapes", {})
     whole = {shape: before.get(shape, {}) | shapes.get(shape, {}) for shape in before | shapes}
     trials = {trial.name: trial.about for trial in TRIALS}
     return {"missing": missing, "trials": trials, "shapes": whole}
+
+
+def with_kept(kept: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put new trials in the place of those kept before; what was not tried again stays."""
+    new = {row["name"]: row for row in rows}
+    old = {row["name"]: row for row in kept}
+    return [
+        old.get(name, {})
+        | new.get(name, {})
+        | {"trials": old.get(name, {}).get("trials", {}) | new.get(name, {}).get("trials", {})}
+        for name in old | new
+    ]
 
 
 def race(shape: Shape, racers: Sequence[Contestant], folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import measuring, tables
 from benchmarks.peers import ours, shell
-from benchmarks.peers.__main__ import available
+from benchmarks.peers.__main__ import available, with_kept
 from benchmarks.peers.contest import CANBUS, Contestant, Job
 from benchmarks.peers.faults import TRIALS, Trial, hold
 
@@ -87,3 +87,13 @@ def test_every_configuration_of_curl_is_whole(tmp_path: Path) -> None:
     assert len(blocks) == 2
     assert all("fail\n" in block and "retry" in block and "url" in block for block in blocks)
     assert r'data-binary = "{\"fields\":{\"fname\":\"a \\\" b \\\\ c\"}}"' in blocks[0]
+
+
+def test_a_trial_that_is_held_alone_leaves_the_others_as_they_were() -> None:
+    kept = [{"name": "a", "trials": {"429": 1, "503": 2}}, {"name": "b", "trials": {"429": 3}}]
+    rows = [{"name": "a", "trials": {"503": 9}}, {"name": "c", "trials": {"429": 4}}]
+    assert with_kept(kept, rows) == [
+        {"name": "a", "trials": {"429": 1, "503": 9}},
+        {"name": "b", "trials": {"429": 3}},
+        {"name": "c", "trials": {"429": 4}},
+    ]
