@@ -192,6 +192,14 @@ def test_a_process_that_stands_still_while_it_drains_ends_all_the_same() -> None
         assert not wrong_of(case, trouble("nap", seconds=0.3, moment=step * 0.4)), step
 
 
+def test_a_death_that_comes_when_its_process_has_ended_strikes_no_later_one() -> None:
+    # Seed 16261, a fault of these worlds: the next process lost its network and its lock, lived on, and a second one sent.
+    for seed in range(30):
+        late = trouble("process", request=2, moment=0.9)
+        grown = replace(trouble("stall", seconds=900.0), appended=2, has_rival=True)
+        assert not wrong_of(replace(case_of("insert", 1), seed=seed), late, grown), seed
+
+
 def record(number: int) -> Record:
     return Record(0, number, 0, b"{}")
 

@@ -316,7 +316,7 @@ class Lives:
             if trouble.moment < 0.5:
                 died("request")
             else:
-                self.loop.call_later(self.service.way() * 2, died, "request")
+                deaths.append(self.loop.call_later(self.service.way() * 2, died, "request"))
 
         def new_transport(_origin: str, headers: Any, *, timeout_seconds: float, **_more: Any) -> Wire:
             mine.append(Wire(self.service, on_request, headers, timeout_seconds))
@@ -324,6 +324,7 @@ class Lives:
             return mine[0]
 
         mine: list[Wire] = []
+        deaths: list[asyncio.TimerHandle] = []
         die_at = trouble.at if trouble is not None and is_mortal and trouble.by == "disk" else None
         storage = LossyStorage(self.disk, died, die_at, trouble.moment if trouble else 0.0)
         self.storages.append(storage)
@@ -336,6 +337,8 @@ class Lives:
                 on_signal=(lambda _: died("signal")) if has_signals else None,
             )
         finally:
+            for death in deaths:
+                death.cancel()  # a process that has ended cannot die, and the next one's life is its own
             for wire in mine:
                 self.result.wrong += wire.complaints
                 if not wire.is_dead and not wire.is_closed:
