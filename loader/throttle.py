@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiolimiter import AsyncLimiter
 
+from loader.model import new_tuple
 from loader.pacing import AutoThrottle
 from loader.waiting import MIN_WAIT_SECONDS, Failed, Line, Signal, Success, Throttled, Ticket
 
@@ -124,16 +125,13 @@ class FixedThrottle:
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
         self._in_flight -= 1
-        match signal:
-            case Throttled(retry_after):
-                self._slow_down(ticket, retry_after)
-            case Success():
-                if ticket.at > self._cut_at:
-                    self._next_pause = FIRST_PAUSE_SECONDS
-                    if self._drip < self._top_drip:
-                        self._climb()
-            case Failed():
-                pass
+        if type(signal) is Success:
+            if ticket.at > self._cut_at:
+                self._next_pause = FIRST_PAUSE_SECONDS
+                if self._drip < self._top_drip:
+                    self._climb()
+        elif type(signal) is Throttled:
+            self._slow_down(ticket, signal.retry_after)
 
     def pause(self, seconds: float) -> None:
         """Admit nothing for this long."""
@@ -159,37 +157,46 @@ class FixedThrottle:
         return self._line.waited_seconds
 
     def admit_now(self) -> Ticket | None:
-        """Give a ticket whose token is taken already, where one may go now and nobody waits."""
-        if not self._pocket or not self._line.is_empty:
+        """Give a ticket where one may go now and nobody waits."""
+        if not self._line.is_empty:
             return None
-        now = self._clock()
-        if now < self._paused_until or self._is_limiter_old or self._tokens(now) < 1:
+        now, full_at, drip = self._clock(), self._full_at, self._drip
+        if now < self._paused_until:
             return None
+        # As `_tokens`, written out: this is what nearly every request asks.
+        if not self._pocket or self._is_limiter_old or (full_at > now and (full_at - now) * drip > self._depth - 1):
+            tickets = self._give(1, now)
+            return tickets[0] if tickets else None
         self._pocket -= 1
-        self._full_at = max(self._full_at, now) + 1 / self._drip
+        self._full_at = (max(now, full_at)) + 1 / drip
         self._number += 1
         self._in_flight += 1
-        return Ticket(self._number, now, self._drip * self._shown_per_drip)
+        return new_tuple(Ticket, (self._number, now, drip * self._shown_per_drip))
 
     async def _grant(self, wanted: int) -> tuple[Sequence[Ticket], float]:
         now = self._clock()
         if now < self._paused_until:
             return (), max(self._paused_until - now, MIN_WAIT_SECONDS)
+        tickets = self._give(wanted, now)
+        # The hair more keeps rounding from costing another round.
+        seconds = 0.0 if tickets else (1 - self._tokens(now)) / self._drip + 1e-6
+        return tickets, max(seconds, MIN_WAIT_SECONDS)
+
+    def _give(self, wanted: int, now: float) -> Sequence[Ticket]:
+        """Give as many tickets as there are tokens."""
         if self._is_limiter_old:
-            await self._renew(now)
-        tokens = self._tokens(now)
-        count = min(wanted, int(tokens + 1e-9))
-        if count < 1 or not await self._take(count):
-            # The hair more keeps rounding from costing another round.
-            return (), max((1 - tokens) / self._drip + 1e-6, MIN_WAIT_SECONDS)
+            self._renew(now)
+        count = min(wanted, int(self._tokens(now) + 1e-9))
+        if count < 1 or not self._take(count):
+            return ()
         self._full_at = max(self._full_at, now) + count / self._drip
         first = self._number + 1
         self._number += count
         self._in_flight += count
         rate = self.rate_per_second
-        return [Ticket(number, now, rate) for number in range(first, first + count)], MIN_WAIT_SECONDS
+        return [Ticket(number, now, rate) for number in range(first, first + count)]
 
-    async def _take(self, count: int) -> bool:
+    def _take(self, count: int) -> bool:
         """Take tokens, from the pocket and from the limiter, and fill the pocket; False where there are not so many."""
         missing = count - self._pocket
         if missing <= 0:
@@ -197,8 +204,7 @@ class FixedThrottle:
             return True
         for block in (self._block, 0):
             if self._limiter.has_capacity(missing + block):
-                # Has capacity, so it does not wait.
-                await self._limiter.acquire(missing + block)
+                _at_once(self._limiter.acquire(missing + block))
                 self._pocket = block
                 return True
         return False
@@ -210,11 +216,11 @@ class FixedThrottle:
     def _tokens(self, now: float) -> float:
         return self._depth - max(0.0, self._full_at - now) * self._drip
 
-    async def _renew(self, now: float) -> None:
+    def _renew(self, now: float) -> None:
         """Replace the limiter by one of the present rate that is as empty as the old one, so that no second burst comes."""
         missing = self._depth - self._tokens(now)
         self._limiter = AsyncLimiter(self._depth, self._depth / self._drip)
-        await self._limiter.acquire(missing)
+        _at_once(self._limiter.acquire(missing))
         self._pocket = 0
         self._is_limiter_old = False
 
@@ -246,3 +252,13 @@ class FixedThrottle:
             return
         self._climb_at = now + CLIMB_SECONDS
         self._set_drip(min(self._drip * CLIMB_FACTOR, self._top_drip))
+
+
+def _at_once(taking: Coroutine[Any, Any, None]) -> None:
+    """Carry out a taking of tokens that has nothing to wait for: they are there."""
+    try:
+        taking.send(None)
+    except StopIteration:
+        return
+    taking.close()
+    raise RuntimeError("tokens that are there are waited for")
