@@ -14,8 +14,8 @@ from loader.breaker import Breaker
 from loader.limit_headers import read_limits
 from loader.model import NoResponse, Request, Response, new_tuple
 from loader.targets.answers import retry_after_seconds
-from loader.throttle import AutoThrottle, Failed, Signal, Success, Throttle, Throttled
-from loader.world import Transport
+from loader.throttle import AutoThrottle, Failed, Signal, Success, Throttle, Throttled, Ticket
+from loader.world import Follow, Transport
 
 TOO_MANY_REQUESTS = 429
 SERVICE_UNAVAILABLE = 503
@@ -50,6 +50,19 @@ class LeftCancelled(asyncio.CancelledError):
     """The task was cancelled after its request had left."""
 
 
+class Passage:
+    """What a sender has out, one request after another. `ticket` is that of the one whose end nobody was told of yet.
+
+    `follow`: see `world.Follow`; it has to say `answered` first, and `go_on` for what it returns.
+    """
+
+    __slots__ = ("follow", "ticket")
+
+    def __init__(self, follow: Follow | None = None) -> None:
+        self.follow = follow
+        self.ticket: Ticket | None = None
+
+
 class Channel:
     """Sends requests under the throttle. `sending` holds the tasks whose request may have left."""
 
@@ -62,53 +75,83 @@ class Channel:
         self._auto = throttle if isinstance(throttle, AutoThrottle) else None
 
     async def send(
-        self, request: Request, *, is_record: bool, task: asyncio.Task[object] | None = None
+        self,
+        request: Request,
+        *,
+        is_record: bool,
+        passage: Passage | None = None,
+        task: asyncio.Task[object] | None = None,
     ) -> Response | NoResponse:
         """Take a token, send, and tell throttle and breaker. Only a record's own request (`is_record`) moves the breaker.
 
         Whatever else is asked goes out alone: by the answer to another question a record that is there would be absent, and sent
         again. A record's own answer repeats it, or gives ids.
+        `passage`: a record's, which may go on with other records; the reply to the last one is returned.
         `task`: the running one, where the caller has it at hand; to ask for it costs as much as a ticket.
         """
         if not is_record:
             request = Request(request.method, request.path, request.body, is_alone=True)
+        passage = passage or Passage()
         ticket = self.throttle.admit_now() or await self.throttle.admit()
         task = task or asyncio.current_task()
         assert task is not None  # noqa: S101 -- admit was awaited, so there is a task; this tells mypy
         self.sending.add(task)
-        traffic = self.traffic
-        traffic.requests += 1
-        traffic.in_flight += 1
-        traffic.bytes_sent += len(request.body)
-        signal: Signal = Failed()
+        self._leave(passage, ticket, request)
+        reply: Response | NoResponse | None = None
         try:
-            reply = await self._transport.send(request)
-            signal = self._signal(reply)
-            if self._auto is not None and isinstance(reply, Response) and (said := read_limits(reply.headers)):
-                self._auto.told(*said)
+            reply = await self._transport.send(request, passage.follow)
         except asyncio.CancelledError as error:
             raise LeftCancelled from error
         finally:
-            traffic.in_flight -= 1
             self.sending.discard(task)
-            self.throttle.answered(ticket, signal)
-        if self.breaker is not None:
-            if is_record:
-                self._tell(self.breaker, reply)
-            elif is_fault(reply):
-                self.breaker.was_asked(is_answered=False)
+            if passage.ticket is not None:
+                self._end(passage, reply, is_record=is_record)
         return reply
+
+    def answered(self, passage: Passage, response: Response) -> None:
+        """Tell throttle and breaker of the answer to a record that something may follow at once."""
+        self._end(passage, response, is_record=True)
+
+    def go_on(self, passage: Passage, request: Request) -> bool:
+        """Let a record's request follow an answer; False where it has to wait for its token, or for a connection of its own."""
+        if request.is_alone or (ticket := self.throttle.admit_now()) is None:
+            return False
+        self._leave(passage, ticket, request)
+        return True
 
     def was_answered(self, *, is_useful: bool) -> None:
         """Tell the patience whether the answer to a question said anything. Only its reader knows: a 200 may be a web page."""
         if self.breaker is not None:
             self.breaker.was_asked(is_answered=is_useful)
 
+    def _leave(self, passage: Passage, ticket: Ticket, request: Request) -> None:
+        passage.ticket = ticket
+        traffic = self.traffic
+        traffic.requests += 1
+        traffic.in_flight += 1
+        traffic.bytes_sent += len(request.body)
+
+    def _end(self, passage: Passage, reply: Response | NoResponse | None, *, is_record: bool) -> None:
+        ticket, passage.ticket = passage.ticket, None
+        assert ticket is not None  # noqa: S101 -- a request ends once; this tells mypy
+        self.traffic.in_flight -= 1
+        if self._auto is not None and isinstance(reply, Response) and (said := read_limits(reply.headers)):
+            self._auto.told(*said)
+        if type(reply) is Response and reply.status < REQUEST_TIMEOUT:  # as nearly always
+            self.throttle.answered(ticket, new_tuple(Success, (reply.seconds,)))
+            if is_record and self.breaker is not None:
+                self.breaker.succeeded()
+            return
+        self.throttle.answered(ticket, Failed() if reply is None else self._signal(reply))
+        if self.breaker is not None and reply is not None:
+            if is_record:
+                self._tell(self.breaker, reply)
+            elif is_fault(reply):
+                self.breaker.was_asked(is_answered=False)
+
     def _signal(self, reply: Response | NoResponse) -> Signal:
         if isinstance(reply, NoResponse):
             return Failed()
-        if reply.status < REQUEST_TIMEOUT:
-            return new_tuple(Success, (reply.seconds,))  # as nearly always
         if is_throttle(reply):
             self.traffic.throttled += 1
             return Throttled(retry_after_seconds(reply.headers))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import select
 import ssl
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -39,10 +40,12 @@ IS_ALONE: ContextVar[bool] = ContextVar("loader_request_is_alone", default=False
 class CheckedConnector(aiohttp.TCPConnector):
     """A pool that never reuses a connection which was closed, or spoke out of turn, while it was idle."""
 
-    def __init__(self, *, limit: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, *, limit: int, tls: ssl.SSLContext | None, handler: type[ResponseHandler] | None = None) -> None:
         is_pooled = HAS_REUSE_HOOK
         options: dict[str, Any] = {"keepalive_timeout": KEEPALIVE_SECONDS} if is_pooled else {"force_close": True}
         super().__init__(limit=limit, ssl=True if tls is None else tls, **options)
+        if handler is not None:
+            self._factory = partial(handler, loop=self._loop)
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         if IS_ALONE.get():

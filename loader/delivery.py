@@ -1,23 +1,16 @@
-"""The life of one chunk: attempt, verdict, wait, halve or go into doubt, until every record has an outcome.
-
-A worker takes a parcel, sends it once, and acts on the verdict; it never waits for a chunk that waits. A worker
-may be cancelled while its request has not left: then the parcel goes back, certainly not applied. Once it has left, the
-request is never cancelled by us; if somebody else does it, the record keeps its intent without an outcome, which means
-ambiguous.
-"""
+"""The life of one chunk: verdict, wait, halve or go into doubt, until every record has an outcome. `worker` does the sending."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from loader.channel import Channel, LeftCancelled
+from loader.channel import Channel
 from loader.chunking import halve
 from loader.columns import are_created
-from loader.errors import LogStorageFailed, RunStopped
+from loader.errors import RunStopped
 from loader.model import (
     Ambiguous,
     Chunk,
@@ -93,22 +86,31 @@ class GivenIds:
 
     def check(self, verdict: Verdict) -> Verdict:
         """Return the verdict, or that the answer belongs to another request."""
-        if not isinstance(verdict, Settled):
+        if type(verdict) is not Settled:
             return verdict
-        for outcome in verdict.outcomes:  # the first with an id is enough
-            if isinstance(outcome, Created) and outcome.id is not None:
-                if outcome.id in self._known:
-                    return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
-                if len(self._last) == REMEMBERED_ANSWERS:
-                    self._known.discard(self._last[0])
-                self._last.append(outcome.id)
-                self._known.add(outcome.id)
-                break
+        given = first_id(verdict.outcomes)
+        if given is None:
+            return verdict
+        if given in self._known:
+            return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
+        if len(self._last) == REMEMBERED_ANSWERS:
+            self._known.discard(self._last[0])
+        self._last.append(given)
+        self._known.add(given)
         return verdict
 
 
+def first_id(outcomes: Sequence[Outcome | Resend]) -> RecordId:
+    """Return the first id that an answer gives, or None."""
+    first = outcomes[0]
+    if type(first) is Created and first.id is not None:  # as nearly always
+        return first.id
+    ids = (outcome.id for outcome in outcomes if isinstance(outcome, Created) and outcome.id is not None)
+    return next(ids, None)
+
+
 class Delivery:
-    """Delivers parcels, for as many workers as there are concurrency slots."""
+    """What becomes of a chunk whose reply has come, whichever worker sent it."""
 
     def __init__(
         self,
@@ -130,50 +132,42 @@ class Delivery:
         self._learn_ceiling = learn_ceiling
         self._mismatches = 0
 
-    async def worker(self) -> None:
-        """Deliver parcels until the work is closed."""
-        work, task = self._parts.work, asyncio.current_task()
-        while (parcel := work.take_now() or await work.take()) is not None:
-            try:
-                await self._deliver(parcel, task)
-            finally:
-                work.done()
+    @property
+    def is_smooth(self) -> bool:
+        """Say whether a parcel may leave as it is: nothing has to be asked, proved or waited for before."""
+        breaker = self._parts.channel.breaker
+        return self.prove is None and self.before_alone is None and (breaker is None or breaker.is_closed)
 
-    async def _deliver(self, parcel: Parcel, task: asyncio.Task[object] | None = None) -> None:
-        parts = self._parts
-        breaker = parts.channel.breaker
-        try:
-            if breaker is not None and not breaker.is_closed and await breaker.pass_through():
-                parcel = parts.work.first_alone(parcel)
-            if self.before_alone is not None:
-                await self.before_alone()
-            request = parts.target.encode(parcel.chunk)
-            reply = await parts.channel.send(request, is_record=True, task=task)
-        except LeftCancelled:
-            raise
-        except (asyncio.CancelledError, LogStorageFailed):  # before it left: nothing behind the sending asks the log
-            parts.work.put([parcel], is_front=True)
-            raise
+    def judge(self, parcel: Parcel, reply: Response | NoResponse) -> Verdict:
+        """Say what a reply means. To be called once for each."""
         parcel.attempts += 1
-        parts.channel.traffic.retries += parcel.attempts > 1
-        verdict = self._given.check(read(parts.target, parcel.chunk, reply))
-        if type(verdict) is Settled and self._settle_single(parcel, verdict):
-            return
-        try:
-            await self._act(parcel, verdict, len(request.body))
-        except asyncio.CancelledError:
-            if isinstance(verdict, Retry | Split):
-                parts.work.put([parcel], is_front=True)
-            raise
+        self._parts.channel.traffic.retries += parcel.attempts > 1
+        return self._given.check(read(self._parts.target, parcel.chunk, reply))
 
-    async def _act(self, parcel: Parcel, verdict: Verdict, body_bytes: int) -> None:
+    def conclude_created(self, parcel: Parcel, verdict: Verdict) -> bool:
+        """Conclude records that were all created and about which there is nothing else to say; False for anything else."""
+        if type(verdict) is not Settled or verdict.warnings or self.prove is not None:
+            return False
+        records, outcomes = parcel.chunk.records, verdict.outcomes
+        if len(outcomes) == 1 and type(outcome := outcomes[0]) is Created:
+            self._parts.settlement.conclude_created(records[0], outcome)
+        elif are_created(outcomes):
+            self._parts.settlement.conclude(records, outcomes)
+        else:
+            return False
+        self._mismatches = 0
+        self._budget.succeed()
+        return True
+
+    async def act(self, parcel: Parcel, verdict: Verdict) -> None:
+        """Do what a verdict asks for."""
         match verdict:
             case Settled():
                 await self._settle(parcel, verdict)
             case Retry():
                 self._retry(parcel, verdict)
             case Split():
-                await self._split(parcel, verdict, body_bytes)
+                await self._split(parcel, verdict)
             case Unknown():
                 self._doubt(parcel, verdict)
             case Halt():
@@ -184,16 +178,6 @@ class Delivery:
                 assert_never(verdict)
 
     # --- one step for each verdict -------------------------------------------------------------------------------------
-
-    def _settle_single(self, parcel: Parcel, verdict: Settled) -> bool:
-        """Conclude one created record about which there is nothing else to say; False where it is anything else."""
-        outcomes = verdict.outcomes
-        if len(outcomes) != 1 or type(outcomes[0]) is not Created or verdict.warnings or self.prove is not None:
-            return False
-        self._mismatches = 0
-        self._budget.succeed()
-        self._parts.settlement.conclude_created(parcel.chunk.records[0], outcomes[0])
-        return True
 
     async def _settle(self, parcel: Parcel, verdict: Settled) -> None:
         parts = self._parts
@@ -251,13 +235,13 @@ class Delivery:
             parts.channel.throttle.pause(seconds)
         parts.work.defer(parcel, seconds)
 
-    async def _split(self, parcel: Parcel, verdict: Split, body_bytes: int) -> None:
+    async def _split(self, parcel: Parcel, verdict: Split) -> None:
         parts = self._parts
         if verdict.must_ask_first and not await self._confirm_credentials():
             parts.work.defer(parcel, UNCONFIRMED_SECONDS)
             return
         if verdict.is_too_large and len(parcel.chunk.records) > 1:
-            self._learn_ceiling(body_bytes // 2)
+            self._learn_ceiling(len(parts.target.encode(parcel.chunk).body) // 2)
         if len(parcel.chunk.records) > 1:
             first, second = halve(parcel.chunk)
             parts.work.put([Parcel(second, parcel.attempts), Parcel(first, parcel.attempts)], is_front=True)

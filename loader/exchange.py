@@ -107,9 +107,10 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, attempt: Attempt) -> None:
-        """Watch an attempt from now on."""
+        """Watch an attempt from now on; one that is watched has all its time again."""
         due = self._loop.time() + self._seconds
         attempt.due = due
+        self._waiting.pop(attempt, None)
         self._waiting[attempt] = None
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)

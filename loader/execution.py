@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from loader.delivery import Delivery, Parts
 from loader.errors import LoaderError, LogStorageFailed, SourceError
 from loader.intake import Intake
+from loader.worker import Worker
 
 Task: TypeAlias = "asyncio.Task[None]"
 
@@ -40,7 +41,7 @@ class Execution:
         """Do the work. `tick` is called a few times a second. Errors: what a task raised that is not the run's own stop."""
         parts = self._parts
         parts.stop.on_request(parts.work.close)
-        workers = [self._start(self._delivery.worker(), f"worker {n}") for n in range(self._concurrency)]
+        workers = [self._start(Worker(parts, self._delivery).run(), f"worker {n}") for n in range(self._concurrency)]
         reconciler = self._start(parts.reconciler.run(), "reconciler")
         reader = self._start(self._intake.run(), "reader")
         ticker = self._start(self._tick(tick, reader), "ticker")

@@ -50,6 +50,8 @@ def has_working_parts(loop: asyncio.AbstractEventLoop) -> bool:
         parameters = inspect.signature(ResponseHandler.set_response_params).parameters
         if not {"req", "traces", "timeout"} <= set(connect) or not set(_RESPONSE_PARAMETERS) <= set(parameters):
             return False
+        if "_factory" not in aiohttp.BaseConnector.__init__.__code__.co_names:
+            return False  # what `connector` sets to get connections that `lean_line` hears from
         return _reads_an_answer(loop)
     except Exception:  # noqa: BLE001 -- parts that fail in any way are not the parts that are needed
         return False

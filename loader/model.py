@@ -79,6 +79,11 @@ class Response(Struct, frozen=True, gc=False):
     is_upload_complete: bool = True
     seconds: float = 0.0
 
+    @property
+    def is_whole(self) -> bool:
+        """Say whether both sides said all that they had to say."""
+        return self.is_complete and self.is_upload_complete
+
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:

@@ -46,7 +46,7 @@ from loader.exchange import (
 from loader.failures import CHECK_URL, describe, fatal_hint
 from loader.model import NoResponse, Request, Response
 from loader.settings import TransportName
-from loader.world import Transport
+from loader.world import Follow, Transport
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -139,8 +139,12 @@ class SessionTransport:
         )
         _forbid_resending(self._session)
 
-    async def send(self, request: Request) -> Response | NoResponse:
-        """Send the request and read its answer. Errors: none but CancelledError."""
+    async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
+        """Send the request and read its answer. Errors: none but CancelledError.
+
+        `follow` is not asked: beside all that a session does for a request, it would save nothing that can be measured.
+        """
+        del follow
         url = self._urls.get(request.path) or self._url_of(request.path)
         if url is None:
             return NoResponse(is_sent=False, error=NOT_OURS, fatal_hint=CHECK_URL)

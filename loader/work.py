@@ -158,6 +158,17 @@ class Work:
         """Return the next parcel as `take` does, or None where that would have to wait."""
         return self._hand_out() if not self._is_closed and self._can_hand_out() else None
 
+    def take_next(self) -> Parcel | None:
+        """Return the next parcel for one that was taken and is dealt with; None: there is none now, and `done` is to be said."""
+        if not self._fresh or self._is_closed or self.is_solo or self.is_ordered:
+            return None
+        parcel = self._fresh.popleft()
+        self._fresh_records -= len(parcel.chunk.records)
+        if self._takers and self._fresh:
+            self._wake()
+        self._tell()
+        return parcel
+
     async def take(self) -> Parcel | None:
         """Return the next parcel, in flight from now on; None when the work is closed."""
         while not self._is_closed:

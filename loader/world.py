@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from loader.model import NoResponse, Request, Response
 
@@ -34,11 +34,20 @@ def utc_text() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+Follow: TypeAlias = Callable[[Response], Request | None]
+"""Called with a whole answer, says what goes next on the connection that brought it; None: nothing. It never raises."""
+
+
 class Transport(Protocol):
     """What sends a request. Contract: at most one copy of it leaves the process, and never to another origin."""
 
-    async def send(self, request: Request) -> Response | NoResponse:
-        """Send the request and read its answer. Errors: none but CancelledError."""
+    async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
+        """Send the request and read its answer. Errors: none but CancelledError.
+
+        `follow` saves a connection that is at hand the way back to the pool; a transport need not ask it. It is asked only where
+        the answer was whole and the connection may be used again, at once; what it returns is sent like any request. Returned
+        is the reply to the last one.
+        """
         ...
 
     def drop_idle(self) -> None:

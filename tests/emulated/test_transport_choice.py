@@ -9,10 +9,10 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
 
-from loader import lean
 from loader.errors import UsageError
 from loader.exchange import Deadlines
 from loader.lean import LeanTransport
+from loader.lean_line import Exchange
 from loader.lean_parts import has_working_parts
 from loader.model import NoResponse, Request, Response
 from loader.settings import TransportName
@@ -178,7 +178,7 @@ async def test_an_upload_that_is_cut_short_leaves_no_task_behind() -> None:
         assert not reply.is_upload_complete
         await asyncio.sleep(0.01)
         names = {task.get_coro().__name__ for task in asyncio.all_tasks() - before if task.get_coro() is not None}  # type: ignore[union-attr]  # coroutines have names
-    assert lean._upload.__name__ not in names
+    assert Exchange._send_slices.__name__ not in names
 
 
 async def test_our_own_cancellation_is_not_taken_for_a_timeout() -> None:

@@ -61,6 +61,7 @@ STOPS = "emulated/test_load_stops.py"
 TRANSPORT = "emulated/test_transport.py"
 REUSE = "emulated/test_transport_reuse.py"
 MANNERS = "emulated/test_transport_manners.py"
+FOLLOW = "emulated/test_transport_follow.py"
 INSERT = "unit/targets/test_ozari_insert.py"
 UPDATE = "unit/targets/test_ozari_update.py"
 LOOKUP = "unit/targets/test_ozari_lookup.py"
@@ -132,10 +133,10 @@ FOURTEEN = (
         "The same in the lean transport: the parser's own error has a code.",
         Edit(
             "loader/lean.py",
-            "            words = TIMED_OUT if attempt.is_expired",
+            "            words = TIMED_OUT if exchange.is_expired",
             '            if hasattr(error, "code"):\n'
             '                return Response(error.code, {}, b"")\n'
-            "            words = TIMED_OUT if attempt.is_expired",
+            "            words = TIMED_OUT if exchange.is_expired",
         ),
         by=(TRANSPORT,),
     ),
@@ -143,7 +144,7 @@ FOURTEEN = (
         "reuse without poll and echo",
         "A pooled connection is used again unseen, and the answer is not compared with what was sent.",
         Edit("loader/connector.py", "    return not poller.poll(0)\n", "    return True\n"),
-        Edit("loader/lean.py", "(self._poller is None or not self._poller.poll(0))", "True"),
+        Edit("loader/lean_line.py", "(self._poller is None or not self._poller.poll(0))", "True"),
         Edit("loader/targets/ozari_insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
         by=(REUSE,),
     ),
@@ -490,7 +491,11 @@ FLOW = (
     bug(
         "ceiling of a 413 forgotten by the run",
         "Every further chunk is too large again.",
-        Edit("loader/delivery.py", "            self._learn_ceiling(body_bytes // 2)\n", "            pass\n"),
+        Edit(
+            "loader/delivery.py",
+            "            self._learn_ceiling(len(parts.target.encode(parcel.chunk).body) // 2)\n",
+            "            pass\n",
+        ),
         by=(CANBUS,),
     ),
     bug(
@@ -536,6 +541,45 @@ FLOW = (
         "A run that is refused record by record goes on to the end.",
         Edit("loader/settlement.py", "        if reason is not None:\n", "        if False:\n"),
         by=(STOPS + "::test_too_many_rejects_stop_the_run",),
+    ),
+    bug(
+        "followed unseen",
+        "The next request leaves on a connection that may have been closed, or have more to say.",
+        Edit("loader/lean_line.py", " or self.is_expired or not line.is_quiet():", " or self.is_expired:"),
+        by=(FOLLOW,),
+    ),
+    bug(
+        "followed by any answer",
+        "An answer that is cut or came too early is followed like a whole one.",
+        Edit("loader/lean_line.py", "or not response.is_whole or", "or"),
+        by=(FOLLOW,),
+    ),
+    bug(
+        "one parser for all answers",
+        "What a server says unasked behind an answer becomes the beginning of the next one.",
+        Edit(
+            "loader/lean_line.py",
+            "        protocol.set_response_params(read_until_eof=True, auto_decompress=False)\n",
+            "        if protocol._parser is None:\n"
+            "            protocol.set_response_params(read_until_eof=True, auto_decompress=False)\n",
+        ),
+        by=(FOLLOW,),
+    ),
+    bug(
+        "a record that waits for its token forgotten",
+        "A worker that is cancelled drops the parcel that it had taken behind a good answer.",
+        Edit("loader/worker.py", "if self._parcel is not None and not self._is_out:", "if False:"),
+        by=("unit/test_worker.py",),
+    ),
+    bug(
+        "an answer judged twice",
+        "What `follow` has read is read again, and its own id looks like somebody else's.",
+        Edit(
+            "loader/worker.py",
+            "self._verdict or self._delivery.judge(parcel, reply)",
+            "self._delivery.judge(parcel, reply)",
+        ),
+        by=("unit/test_worker.py",),
     ),
     bug(
         "order of --ordered lost",
@@ -624,7 +668,7 @@ DISK = (
         "a record held for sent that the log could not be told of",
         "A full disk before the first record leaves a whole window in doubt, of which nothing left.",
         Edit(
-            "loader/delivery.py",
+            "loader/worker.py",
             "except (asyncio.CancelledError, LogStorageFailed):",
             "except asyncio.CancelledError:",
         ),

@@ -21,6 +21,7 @@ from loader.emulator.engine import Engine, Ticket
 from loader.emulator.routes import read_target
 from loader.emulator.wire import Call
 from loader.model import NoResponse, Request, Response
+from loader.world import Follow
 from tests.simulation.loop import SimulatedLoop
 
 
@@ -45,6 +46,8 @@ class Weather:
 
 
 CLEAR = Weather()
+NOT_REUSED = 0.1
+"""How often a connection is closed behind a whole answer, so that nothing follows on it."""
 Answered: TypeAlias = Callable[[Effect | None], None]
 
 
@@ -142,7 +145,27 @@ class Wire:
         """Manners that were broken."""
         self._refused_at: float | None = None
 
-    async def send(self, request: Request) -> Response | NoResponse:
+    async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
+        while True:
+            reply = await self._send_one(request)
+            if (
+                follow is None
+                or request.is_alone
+                or not isinstance(reply, Response)
+                or not reply.is_whole
+                or self.is_dead
+            ):
+                return reply
+            if self._service.draw.random() < NOT_REUSED:
+                return reply
+            following = follow(reply)
+            if following is None:
+                return reply
+            if following.is_alone:
+                self.complaints.append("a request that goes alone followed another one")
+            request = following
+
+    async def _send_one(self, request: Request) -> Response | NoResponse:
         if self.is_dead:
             return NoResponse(is_sent=False, error="the process is dead")
         if self.is_closed:

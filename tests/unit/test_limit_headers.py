@@ -15,6 +15,7 @@ from loader.emulator.switches import RateLimit
 from loader.limit_headers import Said, read_limits
 from loader.model import Request, Response
 from loader.throttle import AutoThrottle, Throttled
+from loader.world import Follow
 from tests.unit.virtual_loop import run_virtual
 
 DATE = {"date": "Sun, 22 Nov 2026 10:00:00 GMT"}
@@ -91,8 +92,8 @@ def test_auto_goes_by_what_the_emulator_says(
     refused: list[float] = []
 
     class Target:
-        async def send(self, request: Request) -> Response:
-            del request
+        async def send(self, request: Request, follow: Follow | None = None) -> Response:
+            del request, follow
             now = asyncio.get_running_loop().time()
             is_admitted = limits.take("", "", now).is_admitted
             headers = {name.decode().lower(): value.decode() for name, value in limits.headers("", "", now)}
