@@ -141,7 +141,7 @@ class Intake:
             return block, False
         left = self._limits.max_lines - self.lines_read
         self.lines_read += left
-        return block._replace(lines=block.lines[:left]), True
+        return block.first(left), True
 
     async def _commit(self, reader: AnyReader, draft: Draft) -> bool:
         """Write the intent, durable, then let the window's records become work. False: the run is stopping."""
