@@ -95,7 +95,9 @@ def assemble(
     )
     parts = Parts(world, target, way.channel, work, settlement, reconciler, stop, warn)
     max_bytes = min(options.max_bytes, run.log.state.notes.get("max_bytes", options.max_bytes))
-    limits = Limits(sizes.window_lines, sizes.max_records, max_bytes, options.max_lines, options.is_ordered)
+    limits = Limits(
+        sizes.window_lines, sizes.max_records, max_bytes, options.max_lines, options.is_ordered, sizes.crash_bound
+    )
     intake = Intake(parts, run.log, run.readers, limits)
     delivery = Delivery(
         parts,

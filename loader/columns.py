@@ -30,22 +30,28 @@ class Splice(NamedTuple):
 
 
 class RecordBlock(Sequence[Record]):
-    """The records of lines that follow each other. `lines` are as read, each ending with LF; `raw` is all of them."""
+    """The records of lines that follow each other. `raw` is `count` lines as read, each ending with LF."""
 
-    __slots__ = ("_splice", "first", "lines", "offset", "raw", "source")
+    __slots__ = ("_count", "_lines", "_splice", "first", "offset", "raw", "source")
 
-    def __init__(
-        self, source: int, first: int, offset: int, lines: Sequence[bytes], splice: Splice, raw: bytes | None = None
-    ) -> None:
+    def __init__(self, source: int, first: int, offset: int, raw: bytes, count: int, splice: Splice) -> None:
         self.source = source
         self.first = first
         self.offset = offset
-        self.lines = lines
-        self.raw = b"".join(lines) if raw is None else raw
+        self.raw = raw
+        self._count = count
         self._splice = splice
+        self._lines: list[bytes] | None = None
 
     def __len__(self) -> int:
-        return len(self.lines)
+        return self._count
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines, cut only where somebody looks at single ones."""
+        if self._lines is None:
+            self._lines = [line + b"\n" for line in self.raw.removesuffix(b"\n").split(b"\n")] if self._count else []
+        return self._lines
 
     def __iter__(self) -> Iterator[Record]:
         places = zip(self.lines, count(self.first), accumulate(map(len, self.lines), initial=self.offset), strict=False)
@@ -58,31 +64,36 @@ class RecordBlock(Sequence[Record]):
     def __getitem__(self, index: int | slice) -> Record | RecordBlock:
         """Return a record, or a part whose records follow each other."""
         if isinstance(index, slice):
-            start, _, step = index.indices(len(self.lines))
+            start, _, step = index.indices(self._count)
             if step != 1:
                 raise ValueError("a part of a block has no gaps")
             lines = self.lines[index]
-            return RecordBlock(self.source, self.first + start, self._offset_of(start), lines, self._splice)
-        at = range(len(self.lines))[index]
+            offset = self._offset_of(start)
+            return RecordBlock(self.source, self.first + start, offset, b"".join(lines), len(lines), self._splice)
+        at = range(self._count)[index]
         return self._record(self.lines[at], self.first + at, self._offset_of(at))
 
     @property
     def numbers(self) -> range:
         """The records' line numbers."""
-        return range(self.first, self.first + len(self.lines))
+        return range(self.first, self.first + self._count)
 
     @property
     def data_bytes(self) -> int:
         """The bytes of all records' data."""
-        size = len(self.raw) + len(self.lines) * (len(self._splice.opening) - len(b"{\n"))
+        size = len(self.raw) + self._count * (len(self._splice.opening) - len(b"{\n"))
         if self._splice.stamp_of is not None:
-            size += sum(map(len, self._stamps())) + len(self.lines) * (len(self._splice.stamp_opening) + len(b'",') - 1)
+            size += sum(map(len, self._stamps())) + self._count * (len(self._splice.stamp_opening) + len(b'",') - 1)
         return size
 
-    def data(self) -> bytes:
+    def data(self) -> bytes | memoryview:
         """Return the data of all records, with commas between them."""
         opening = self._splice.opening
         if self._splice.stamp_of is None:
+            # One pass over all lines instead of a copy of each, where no line has a brace but the one that it begins with.
+            opened = self.raw.replace(b"{", opening)
+            if len(opened) == len(self.raw) + self._count * (len(opening) - len(b"{")):
+                return memoryview(opened.replace(b"\n", b","))[: -len(b",")]
             return opening + (b"," + opening).join([line[1:-1] for line in self.lines])
         behind = b'",' + opening[1:]
         stamp_opening = self._splice.stamp_opening

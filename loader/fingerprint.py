@@ -116,7 +116,7 @@ def extend_crc(crc: int, block: Block) -> int:
     """Go on with the crc32 of a range over all bytes of a block."""
     if block.too_long_bytes:
         return join_crc(crc, block.crc, block.too_long_bytes)
-    return zlib.crc32(b"".join(block.lines), crc)
+    return zlib.crc32(block.raw, crc)
 
 
 def join_crc(first: int, second: int, second_bytes: int) -> int:

@@ -49,6 +49,8 @@ class Limits:
     max_bytes: int
     max_lines: int | None
     is_ordered: bool
+    crash_bound: int
+    """Records that may be intended and without outcome at any time, where windows are intended together."""
 
 
 class Intake:
@@ -69,6 +71,7 @@ class Intake:
         self._log = log
         self._readers = readers
         self._limits = limits
+        self._held: list[Draft] = []  # a window that waits for the next one
         self.reopening = Reopening(parts, log, limits.window_lines, self._let_go)
 
     @property
@@ -105,7 +108,7 @@ class Intake:
         while not is_last and (block := await self._next(blocks)) is not None:
             block, is_last = self._cut(block)
             for draft in sorter.feed(block):
-                if not await self._commit(reader, draft):
+                if not await self._take(reader, draft):
                     return False
             # Lines that came alone must not wait for company: a pipe may be silent for hours.
             if reader.is_slow and not await self._flush(reader, sorter):
@@ -117,10 +120,22 @@ class Intake:
         return not is_last and not self._parts.stop.is_requested
 
     async def _flush(self, reader: AnyReader, sorter: Sorter) -> bool:
-        for draft in sorter.flush():
-            if not await self._commit(reader, draft):
-                return False
-        return True
+        drafts, self._held = [*self._held, *sorter.flush()], []
+        return not drafts or await self._commit(reader, drafts)
+
+    async def _take(self, reader: AnyReader, draft: Draft) -> bool:
+        """Commit a window, or keep it for the next: two intents that are made durable at once cost one sync.
+
+        Only where that puts no more records at a crash's mercy than was said, as it is while the target is the quicker one;
+        and not where a window waits for its turn, or the source for its next line.
+        """
+        drafts, self._held = [*self._held, draft], []
+        work, limits = self._parts.work, self._limits
+        is_quick = not (reader.is_slow or limits.is_ordered or work.is_solo or self.suspicion is not None)
+        if is_quick and len(drafts) == 1 and work.outstanding + 2 * limits.window_lines <= limits.crash_bound:
+            self._held = drafts
+            return True
+        return await self._commit(reader, drafts)
 
     async def _next(self, blocks: AsyncIterator[Block]) -> Block | None:
         if self._parts.stop.is_requested:
@@ -141,26 +156,27 @@ class Intake:
             return block, False
         left = self._limits.max_lines - self.lines_read
         self.lines_read += left
-        return block._replace(lines=block.lines[:left]), True
+        return block.first(left), True
 
-    async def _commit(self, reader: AnyReader, draft: Draft) -> bool:
-        """Write the intent, durable, then let the window's records become work. False: the run is stopping."""
+    async def _commit(self, reader: AnyReader, drafts: Sequence[Draft]) -> bool:
+        """Write the intents, durable, then let the windows' records become work. False: the run is stopping."""
         await self._parts.work.room()
         if self.has_room is not None:
             await self.has_room.wait()
         if self._parts.stop.is_requested:
             return False
-        await reader.keep(draft.first_offset + draft.byte_count)
+        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)
         # Until they are work, or if they never become it because the disk is full now, it is known that they did not leave.
-        self.reopening.coming = draft.records
+        self.reopening.coming = [draft.records for draft in drafts]
         if self._parts.work.is_solo:
             self.reopening.note_unsent()
-        await self._log.intend([draft.window()])
-        self._parts.settlement.refuse(*draft.refusals())
-        if self.suspicion is not None and self.suspicion.is_on:
-            await self.suspicion.release(draft.records)
-        else:
-            self.release(draft.records)
+        await self._log.intend([draft.window() for draft in drafts])
+        for draft in drafts:
+            self._parts.settlement.refuse(*draft.refusals())
+            if self.suspicion is not None and self.suspicion.is_on:
+                await self.suspicion.release(draft.records)
+            else:
+                self.release(draft.records)
         if not self._parts.stop.is_requested:
             self.reopening.coming = ()
         return True

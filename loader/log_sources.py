@@ -87,7 +87,7 @@ def _up_to(blocks: Iterable[Block], end: int | None) -> Iterator[Block]:
             yield block
             continue
         if block.number < end and block.lines:
-            yield block._replace(lines=block.lines[: end - block.number])
+            yield block.first(end - block.number)
         return
 
 
@@ -95,7 +95,7 @@ def _whole(blocks: Iterable[Block], opened: Opened) -> Iterator[Block]:
     """Leave out the last line of a pipe that broke off in it: it was never intended."""
     for block in blocks:
         if isinstance(opened, Spool) and not opened.is_complete and block.lines and not block.lines[-1].endswith(b"\n"):
-            block = block._replace(lines=block.lines[:-1])  # noqa: PLW2901 - the same block, less its last line
+            block = block.first(len(block.lines) - 1)  # noqa: PLW2901 - the same block, less its last line
         if block.lines or block.too_long_bytes:
             yield block
 

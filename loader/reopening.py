@@ -44,7 +44,7 @@ class Reopening:
             for number in range(first, last + 1)
         }
         """Lines of open windows that have certainly not left, by an earlier execution's note."""
-        self.coming: Sequence[Record] = ()
+        self.coming: Sequence[Sequence[Record]] = ()
         """Records of the window that is being intended: not work yet, so they have not left either."""
         self.holds_back = False
         """Send nothing that was never sent (`loader reconcile`)."""
@@ -65,7 +65,7 @@ class Reopening:
 
     def note_unsent(self) -> None:
         """Note which lines have certainly not left: those that wait, and those that are not work yet."""
-        places = {place_of(record) for record in (*self._parts.work.unsent(), *self.coming)}
+        places = {place_of(record) for record in chain(self._parts.work.unsent(), *self.coming)}
         self._log.note(UNSENT_NOTE, ranges_of(places | self.unsent))
 
     async def _reopen(self, reader: AnyReader) -> None:

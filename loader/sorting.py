@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import accumulate, count
 
 from isal.isal_zlib import crc32
@@ -62,51 +63,59 @@ class Sorter:
         self._target = target
         self._window_lines = window_lines
         self._source = self._number = self._offset = 0  # of the first line that waits
-        self._lines: list[bytes] = []
-        self._byte_count = 0
+        self._line_count = self._byte_count = 0
+        self._raw: list[bytes] = []
+        self._is_plain = True
 
     def feed(self, block: Block) -> list[Draft]:
         """Take a block; return the drafts that are full now."""
         if block.too_long_bytes:
             return self._skip(block)
         full: list[Draft] = []
-        number, offset, at = block.number, block.offset, 0
+        number, at, start = block.number, 0, 0
         while at < len(block.lines):
-            if not self._lines:
-                self._source, self._number, self._offset = block.source, number, offset
-            lines = block.lines[at : at + self._window_lines - len(self._lines)]
-            size = sum(map(len, lines))
+            if not self._line_count:
+                self._source, self._number, self._offset = block.source, number, block.offset + start
+            lines = block.lines[at : at + self._window_lines - self._line_count]
+            size = sum(map(len, lines)) if at + len(lines) < len(block.lines) else len(block.raw) - start
             if self._byte_count + size > MAX_WINDOW_BYTES:
                 lines, size = _until_full(lines, MAX_WINDOW_BYTES - self._byte_count)
-            self._lines += lines
-            self._byte_count += size
-            number, offset, at = number + len(lines), offset + size, at + len(lines)
-            if len(self._lines) >= self._window_lines or self._byte_count >= MAX_WINDOW_BYTES:
+            self._take(lines, block.raw[start : start + size])
+            number, at, start = number + len(lines), at + len(lines), start + size
+            if self._line_count >= self._window_lines or self._byte_count >= MAX_WINDOW_BYTES:
                 full += self.flush()
         return full
 
     def flush(self) -> list[Draft]:
         """Return what is left."""
-        lines, self._lines = self._lines, []
-        size, self._byte_count = self._byte_count, 0
-        if not lines:
+        if not self._line_count:
             return []
-        raw = b"".join(lines)
-        draft = Draft(self._source, self._number, self._offset, len(lines), size, crc32(raw))
-        draft.records = self._as_block(draft, lines, raw) or self._one_by_one(draft, lines)
+        raw = b"".join(self._raw)
+        draft = Draft(self._source, self._number, self._offset, self._line_count, self._byte_count, crc32(raw))
+        splice = self._target.splice
+        if splice is not None and self._is_plain:
+            raw = raw if raw.endswith(b"\n") else raw + b"\n"
+            draft.records = RecordBlock(
+                draft.source, draft.first_line, draft.first_offset, raw, draft.line_count, splice
+            )
+        else:
+            draft.records = self._one_by_one(draft, BytesIO(raw).readlines())
+        self._line_count = self._byte_count = 0
+        self._raw, self._is_plain = [], True
         return [draft]
 
-    def _as_block(self, draft: Draft, lines: list[bytes], raw: bytes) -> RecordBlock | None:
-        """Take all lines as they are, where the target allows it and each is a good one."""
+    def _take(self, lines: list[bytes], raw: bytes) -> None:
+        """Look at lines where they were split, while they are in the processor's caches; only their bytes are kept."""
+        self._line_count += len(lines)
+        self._byte_count += len(raw)
+        self._raw.append(raw)
         splice = self._target.splice
-        if splice is None:
-            return None
+        if splice is None or not self._is_plain:
+            return
         if not raw.endswith(b"\n"):
             lines = [*lines[:-1], lines[-1] + b"\n"]
             raw += b"\n"
-        if not are_plain(lines, raw, splice.absent):
-            return None
-        return RecordBlock(draft.source, draft.first_line, draft.first_offset, lines, splice, raw)
+        self._is_plain = are_plain(lines, raw, splice.absent)
 
     def _one_by_one(self, draft: Draft, lines: list[bytes]) -> list[Record]:
         """Put each line where it belongs."""

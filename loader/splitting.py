@@ -17,16 +17,23 @@ _LF = ord("\n")
 class Block(NamedTuple):
     """Some whole lines that follow each other, with their line ends as read.
 
-    `number` (from 1) and `offset` are those of the first line. Where `too_long_bytes` > 0 there are no lines: the block
-    stands for one over-long line of so many bytes, line end included, and `crc` is the crc32 of those bytes.
+    `number` (from 1) and `offset` are those of the first line; `raw` is all lines joined. Where `too_long_bytes` > 0 there
+    are no lines: the block stands for one over-long line of so many bytes, line end included, and `crc` is the crc32 of
+    those bytes.
     """
 
     source: int
     number: int
     offset: int
     lines: list[bytes]
+    raw: bytes
     too_long_bytes: int = 0
     crc: int = 0
+
+    def first(self, count: int) -> Block:
+        """Return the block of the first lines alone."""
+        lines = self.lines[:count]
+        return self._replace(lines=lines, raw=b"".join(lines))
 
 
 class Splitter:
@@ -50,21 +57,19 @@ class Splitter:
         """Yield the lines that the piece completes. A piece is not empty."""
         lines = BytesIO(piece).readlines()
         tail = lines.pop() if lines[-1][-1] != _LF else b""
+        start = 0
         if lines and self._passed_bytes:
+            start = len(lines[0])
             yield self._end_passed(lines.pop(0))
         if lines:
-            longest = len(piece)
+            raw = b"".join((*self._kept, memoryview(piece)[start : len(piece) - len(tail)]))
             if self._kept:
-                longest += self._kept_bytes
                 lines[0] = b"".join((*self._kept, lines[0]))
                 self._kept, self._kept_bytes = [], 0
-            if longest > self._max_line_bytes and any(map(self._is_too_long, lines)):
-                for line in lines:
-                    yield (
-                        self._too_long(len(line), zlib.crc32(line)) if self._is_too_long(line) else self._block([line])
-                    )
+            if len(raw) > self._max_line_bytes and any(map(self._is_too_long, lines)):
+                yield from map(self._alone, lines)
             else:
-                yield self._block(lines)
+                yield self._block(lines, raw)
         if tail:
             self._keep(tail)
 
@@ -75,16 +80,21 @@ class Splitter:
         elif self._kept:
             line = b"".join(self._kept)
             self._kept, self._kept_bytes = [], 0
-            yield self._too_long(len(line), zlib.crc32(line)) if self._is_too_long(line) else self._block([line])
+            yield self._alone(line)
 
-    def _block(self, lines: list[bytes]) -> Block:
-        block = Block(self._source, self.number, self.offset, lines)
+    def _block(self, lines: list[bytes], raw: bytes) -> Block:
+        block = Block(self._source, self.number, self.offset, lines, raw)
         self.number += len(lines)
-        self.offset += sum(map(len, lines))
+        self.offset += len(raw)
         return block
 
+    def _alone(self, line: bytes) -> Block:
+        if self._is_too_long(line):
+            return self._too_long(len(line), zlib.crc32(line))
+        return self._block([line], line)
+
     def _too_long(self, size: int, crc: int) -> Block:
-        block = Block(self._source, self.number, self.offset, [], size, crc)
+        block = Block(self._source, self.number, self.offset, [], b"", size, crc)
         self.number += 1
         self.offset += size
         return block

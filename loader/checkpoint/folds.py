@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 from loader.checkpoint.format import Body, Counts, Fold, each_line, pack_lines, seal
 from loader.checkpoint.packing import id_ranges, pack_ids, unpack_ids
 from loader.checkpoint.windows import (
+    ID_KINDS,
     UNCHANGED,
     UNKNOWN_ID,
     UPDATED,
@@ -88,9 +89,10 @@ def again(ref: FoldRef, body: Body, amended: Mapping[int, Slot], upto: int) -> F
 
 def seal_fold(job: FoldJob, n: int, position: int, start: Start | None, seed: int) -> tuple[bytes, FoldRef]:
     """Write a fold's two lines, numbered `n` and `n + 1`, to stand at `position`; and its place in the table."""
-    body, counts, ids = _body(job, n + 1)
+    kinds = set(map(type, job.slots))
+    body, counts, ids = _body(job, kinds, n + 1)
     body_line = seal(body, seed)
-    ints, texts = id_ranges(ids) if ids else (None, None)
+    ints, texts = id_ranges(ids, kinds & ID_KINDS) if ids else (None, None)
     head = Fold(
         n=n,
         s=n - 1,
@@ -188,13 +190,13 @@ def _at(ref: FoldRef, line: int) -> int:
     return line - ref.first
 
 
-def _body(job: FoldJob, n: int) -> tuple[Body, Counts, list[int | str]]:
-    """Sort a job's slots into a body, its counts and its ids."""
+def _body(job: FoldJob, kinds: set[type], n: int) -> tuple[Body, Counts, list[int | str]]:
+    """Sort a job's slots, of these types, into a body, its counts and its ids."""
     counts = Counts(lines=len(job.slots))
-    if set(map(type, job.slots)) <= {int, str}:  # the usual fold, at a tenth of the price
+    if kinds <= ID_KINDS:  # the usual fold, at a tenth of the price
         every: list[int | str] = job.slots  # type: ignore[assignment]  # only ids, as just seen
         counts.created = len(every)
-        return Body(n=n, s=n - 1, windows=job.shapes, ids=pack_ids(every)), counts, every
+        return Body(n=n, s=n - 1, windows=job.shapes, ids=pack_ids(every, kinds)), counts, every
     ids: list[int | str] = []
     marked: dict[object, list[int]] = {}
     found: list[tuple[int, Exceptional]] = []
@@ -221,6 +223,6 @@ def _body(job: FoldJob, n: int) -> tuple[Body, Counts, list[int | str]]:
         ambiguous=[
             (line, slot.offset, slot.outcome.reason) for line, slot in found if isinstance(slot.outcome, Ambiguous)
         ],
-        ids=pack_ids(ids) if ids else None,
+        ids=pack_ids(ids, kinds & ID_KINDS) if ids else None,
     )
     return body, counts, ids

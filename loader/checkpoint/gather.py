@@ -166,10 +166,11 @@ class Turn:
     def settle(self, places: Sequence[Place], outcomes: Sequence[Outcome], range_of: RangeOf) -> None:
         """Add outcomes of lines of one source. Errors: ValueError where a line was never intended, or stands twice."""
         self.gather(range_of)
-        if places[0].source != places[-1].source:
-            raise ValueError("outcomes of several sources at once")
-        if not isinstance(places, RecordBlock) and len(set(map(_number_of, places))) != len(places):
-            raise ValueError("two outcomes for a line at once")
+        if not isinstance(places, RecordBlock):  # whose lines follow each other in one source
+            if places[0].source != places[-1].source:
+                raise ValueError("outcomes of several sources at once")
+            if len(set(map(_number_of, places))) != len(places):
+                raise ValueError("two outcomes for a line at once")
         self._settle(places, outcomes, range_of)
 
     def settle_one(self, place: Place, outcome: Outcome) -> None:
@@ -192,7 +193,7 @@ class Turn:
     def _settle(self, places: Sequence[Place], outcomes: Sequence[Outcome], range_of: RangeOf) -> None:
         lines = places.numbers if isinstance(places, RecordBlock) else list(map(_number_of, places))
         packed = pack_lines(lines)
-        source = places[0].source
+        source = places.source if isinstance(places, RecordBlock) else places[0].source
         first, end = range_of(source, lines[0])
         is_one_run = len(packed) == 1  # as a chunk's lines nearly always are
         low, high = (lines[0], lines[-1] + 1) if is_one_run else (min(lines), max(lines) + 1)

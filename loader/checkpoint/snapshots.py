@@ -7,10 +7,11 @@ the log may begin at it. Folds that were written after it win over what it says 
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Any
 
 from loader.checkpoint.format import Doubt, Intent, Outcomes, Snapshot, pack_lines
 from loader.checkpoint.state import State
-from loader.checkpoint.windows import LiveWindow, outcome_fields, rows_of
+from loader.checkpoint.windows import ID_KINDS, LiveWindow, outcome_fields, rows_of
 
 
 def snapshot_of(state: State, n: int, s: int, settled: tuple[int, str]) -> Snapshot:
@@ -23,7 +24,7 @@ def snapshot_of(state: State, n: int, s: int, settled: tuple[int, str]) -> Snaps
         for first in lane.firsts:
             live = lane.windows[first]
             windows.append(_intent_of(live))
-            fields = outcome_fields(live.rows())
+            fields = _fields_of(live)
             if any(fields.values()):
                 outcomes.append(Outcomes(n=live.last_n, s=0, source=index, **fields))
             doubts += _doubts_of(live)
@@ -51,6 +52,15 @@ def restore(state: State, snapshot: Snapshot) -> None:
     state.notes = dict(snapshot.notes)
     state.executions = snapshot.executions
     state.last_n = snapshot.n
+
+
+def _fields_of(live: LiveWindow) -> dict[str, Any]:
+    """Return what an entry says of a window's outcomes; of a window that is one chunk, without looking at each line."""
+    if live.unresolved == len(live.slots):
+        return {}
+    if set(map(type, live.slots)) <= ID_KINDS:
+        return {"created": [live.window[1:3]], "ids": [*live.slots]}
+    return outcome_fields(live.rows())
 
 
 def _intent_of(live: LiveWindow) -> Intent:

@@ -149,9 +149,10 @@ class State:
             first, end = (item, item + 1) if isinstance(item, int) else item
             ids = known if end - first == len(known) else known[at : at + end - first]
             at += end - first
-            if at <= len(known) and self._place(lane, first, id_slots(ids), entry.n):
+            slots = id_slots(ids)
+            if at <= len(known) and self._place(lane, first, slots, entry.n):
                 self.counts.created += len(ids)
-                self.counts.ids_unknown += ids.count(None)
+                self.counts.ids_unknown += 0 if slots is ids else ids.count(None)
         if at != len(known):
             raise ValueError(f"{len(known)} ids for {at} lines")
         if entry.updated or entry.unchanged or entry.rejected or entry.ambiguous:

@@ -105,6 +105,7 @@ Slot: TypeAlias = int | str | Created | Updated | Exceptional | Blank | None
 Letter: TypeAlias = Literal["c", "n", "u", "k", "r", "a"]
 """What a line was, in `Outcomes.was`: created, created with unknown id, updated, unchanged, rejected, ambiguous."""
 
+ID_KINDS: Final = frozenset({int, str})
 UNKNOWN_ID: Final = Created(None)
 UPDATED: Final = Updated()
 UNCHANGED: Final = Updated(is_unchanged=True)

@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 COLLECTOR_THRESHOLDS = (10_000, 50, 100)
 """Python's own are 700, 10, 10: a window of 1,000 records alone would set off a search for cycles or two."""
+HEAP_BLOCK_BYTES = 1024 * 1024
+"""Up to here freed blocks stay with the process: pieces and bodies of some hundred KB would bring new pages with each of them.
+glibc learns the size from the largest block freed so far, which no option and no environment has to tell it."""
 PR_SET_DUMPABLE = 4
 """Source: linux/prctl.h."""
 
@@ -78,6 +81,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     # What is loaded by now stays, and records make no cycles: to look through them all the time costs a load a tenth.
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+    bytes(HEAP_BLOCK_BYTES)  # made and freed at once
     try:
         import uvloop
     except ImportError:

@@ -23,6 +23,7 @@ TELLING_CHARACTERS = 12
 MAX_RETRY_AFTER_SECONDS = 1e9
 """Thirty years: a longer one is no number to reckon with. How long a run really waits is decided by `retry` and `rate`."""
 
+BACKSLASH, DELETE = map(ord, "\\\x7f")
 SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 # The two forms with a zone (RFC 9110 5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT". The third is
 # "Sun Nov  6 08:49:37 1994". Read by hand: strptime follows the locale, and email.utils brings a socket with it.
@@ -56,9 +57,15 @@ class Plain:
 
     def are_clean(self, texts: Sequence[str]) -> bool:
         """Say the same of many texts at once."""
+        is_short = max(map(len, texts), default=0) <= MAX_SHOWN_CHARACTERS
+        return is_short and all(map(str.isprintable, texts)) and self.are_free(texts)
+
+    def are_free(self, texts: Sequence[str]) -> bool:
+        """Say whether no secret is in texts that are printable and short."""
+        if not self._telling:
+            return True
         joined = "".join(texts)
-        is_short = len(joined) <= MAX_SHOWN_CHARACTERS or len(max(texts, key=len)) <= MAX_SHOWN_CHARACTERS
-        return is_short and joined.isprintable() and not any(secret in joined for secret in self._telling)
+        return not any(secret in joined for secret in self._telling)
 
     def error(self, body: Mapping[str, Any] | None, status: int) -> str:
         """Return the error text of an answer, or words that say there is none."""
@@ -67,6 +74,14 @@ class Plain:
             if isinstance(text, str) and text.strip():
                 return self(text)
         return f"HTTP {status} without an error text"
+
+
+def has_plain_strings(body: bytes) -> bool:
+    """Say whether the strings of a JSON text are all printable ASCII, as a text without escapes has them; False: look at each.
+
+    JSON lets no control character stand in a string but by an escape, save for DEL.
+    """
+    return body.isascii() and BACKSLASH not in body and DELETE not in body
 
 
 def read_object(response: Response) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ from loader.model import (
     Verdict,
 )
 from loader.settings import CanbusAdd, CanbusCredentials
-from loader.targets.answers import common_verdict, read_object
+from loader.targets.answers import MAX_SHOWN_CHARACTERS, common_verdict, has_plain_strings, read_object
 from loader.targets.base import Identity
 from loader.targets.canbus_envelope import Envelope, halt_of, is_authentic, read_metadata
 from loader.targets.canbus_lookup import CanbusRecords
@@ -58,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry of the answer that nearly always comes: a record was created, and has an id that is a string."""
 
     result: Literal["0"]
-    id: Annotated[str, msgspec.Meta(min_length=1)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SHOWN_CHARACTERS)]
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -124,7 +124,8 @@ class CanbusAddTarget:
         """
         records = chunk.records
         data = records.data() if isinstance(records, RecordBlock) else b",".join(map(_data_of, records))
-        return Request("POST", PATH, b"%b%b%b" % (self._opening, data, self._closing), is_alone=chunk.in_doubt)
+        body = b"".join((self._opening, data, self._closing))
+        return Request("POST", PATH, body, is_alone=chunk.in_doubt)
 
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Read the answer. Source: reliability.md 2.3; any 2xx counts, the statuses of failures being [N] (apis.md 2.3)."""
@@ -160,8 +161,11 @@ class CanbusAddTarget:
         ids = list(map(_id_of, answer.results))
         if answer.authen != "OK" or len(ids) != len(chunk.records) or not response.is_complete:
             return None
-        is_plain = len(ids) == len(set(ids)) and self._envelope.plain.are_clean(ids)
-        return Settled(CreatedIds(ids)) if is_plain else None
+        if len(ids) != len(set(ids)):
+            return None
+        plain = self._envelope.plain
+        is_clean = plain.are_free(ids) if has_plain_strings(response.body) else plain.are_clean(ids)
+        return Settled(CreatedIds(ids)) if is_clean else None
 
     def _full_look(self, chunk: Chunk, response: Response) -> Verdict:
         body = read_object(response)

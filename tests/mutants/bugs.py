@@ -597,14 +597,20 @@ DISK = (
     bug(
         "spool synced after the intent",
         "The log speaks of lines of a pipe that a power loss may take.",
-        Edit("loader/intake.py", "        await reader.keep(draft.first_offset + draft.byte_count)\n", ""),
+        Edit("loader/intake.py", "        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)\n", ""),
         Edit(
             "loader/intake.py",
-            "        await self._log.intend([draft.window()])\n",
-            "        await self._log.intend([draft.window()])\n"
-            "        await reader.keep(draft.first_offset + draft.byte_count)\n",
+            "        await self._log.intend([draft.window() for draft in drafts])\n",
+            "        await self._log.intend([draft.window() for draft in drafts])\n"
+            "        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)\n",
         ),
         by=(GAPS,),
+    ),
+    bug(
+        "two windows intended whatever is open",
+        "A crash finds more records open than the loader said at its start.",
+        Edit("loader/intake.py", "work.outstanding + 2 * limits.window_lines <= limits.crash_bound", "True"),
+        by=("emulated/test_load_windows.py",),
     ),
     bug(
         "a failed sync tried again",

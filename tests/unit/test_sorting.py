@@ -115,7 +115,7 @@ def sort(
         drafts: list[Draft] = []
         number, offset = 1, 0
         for lines in blocks:
-            drafts += sorter.feed(Block(0, number, offset, lines))
+            drafts += sorter.feed(Block(0, number, offset, lines, b"".join(lines)))
             number, offset = number + len(lines), offset + sum(map(len, lines))
         drafts += sorter.flush()
     return drafts
@@ -158,3 +158,29 @@ def test_a_block_is_a_sequence_of_its_records(target: Target, lines: list[bytes]
         assert [record.number for record in records] == [*block.numbers]
     start, stop = data.draw(st.integers(-20, 20)), data.draw(st.integers(-20, 20))
     assert [*block[start:stop]] == records[start:stop]
+
+
+@pytest.mark.parametrize("user", ["u1", "{", "}{,{"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b'{"a":1}\n', b'{"a":"}","b":2}\n'],
+        [b'{"a":"{"}\n', b'{"a":1}\n'],
+        [b'{"a":{}}\n', b'{"a":1}\n'],
+        [b'{"a":[1,2]}\n', b'{"a":"x,\\n{"}\n'],
+        [b'{"a":1}\n', b'{"a":2}'],
+    ],
+)
+def test_the_body_of_a_block_is_that_of_its_records(user: str, lines: list[bytes]) -> None:
+    """Braces inside a line, in a text or in the user's login must not be taken for the beginning of a line."""
+    target = build_target(CanbusAdd(user=user), KEYS, "r123456789")
+    (draft,) = sort(target, [lines], 100)
+    assert isinstance(draft.records, RecordBlock)
+    body = target.encode(Chunk(draft.records)).body
+    assert body == target.encode(Chunk(tuple(one_by_one(target, [lines], 100, 10**9)[0].records))).body
+    assert len(body) == target.body_overhead_bytes + bytes_of(draft.records) + len(lines) - 1
+
+
+@given(st.lists(st.lists(GOOD_LINES | ODD_LINES, min_size=1, max_size=4), max_size=5), st.integers(1, 7))
+def test_one_odd_piece_of_a_window_does_not_spoil_the_others(blocks: list[list[bytes]], window_lines: int) -> None:
+    assert singled(sort(CANBUS, blocks, window_lines)) == one_by_one(CANBUS, blocks, window_lines, 10**9)

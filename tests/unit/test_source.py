@@ -38,6 +38,7 @@ def lines_of(blocks: Iterator[Block]) -> list[tuple[int, int, bytes]]:
     for block in blocks:
         assert following in (None, (block.number, block.offset))
         assert bool(block.lines) != bool(block.too_long_bytes)
+        assert block.raw == b"".join(block.lines)
         number, offset = block.number, block.offset
         for line in block.lines:
             found.append((number, offset, line))

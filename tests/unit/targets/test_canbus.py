@@ -449,3 +449,43 @@ def test_a_page_of_a_list() -> None:
     assert isinstance(records.read_list(results(code("0", records=[1]))), Unknown)
     assert isinstance(records.read_list(results()), Unknown)
     assert isinstance(records.read_list(answer(400, {"authen": "NG"})), Halt)
+
+
+# --- the quick look -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "entry, is_kept",
+    [
+        (b'"660fa9bd6a831e0f4f02446f"', True),
+        ("\u6771".encode().join([b'"', b'"']), True),
+        (b'"a\\u6771"', True),
+        (b'"' + b"a" * 200 + b'"', True),
+        (b'"' + b"a" * 201 + b'"', False),
+        (b'"a\x7f"', False),
+        (b'"a\\u0007"', False),
+        (b'"a\\u001b[31m"', False),
+        ("\u202e".encode().join([b'"', b'"']), False),
+        (b'"x-a-secret-of-some-length"', False),
+        (b'""', False),
+    ],
+)
+def test_an_id_is_kept_only_where_it_can_be_shown(entry: bytes, is_kept: bool) -> None:
+    """Whichever way the answer is read: the quick one must not keep what the exact one would not."""
+    keys = CanbusCredentials("acme", Secret("app"), Secret("key"), Secret("a-secret-of-some-length"))
+    target = build_target(CanbusAdd(user="u"), keys, RUN)
+    assert isinstance(target, CanbusAddTarget)
+    chunk = chunk_of(target, *LINES[:2])
+    response = answer(200, b'{"authen":"OK","results":[{"result":"0","id":"b"},{"result":"0","id":%b}]}' % entry)
+    verdict = target.interpret(chunk, response)
+    assert isinstance(verdict, Settled)
+    assert [outcome == Created(json.loads(entry)) for outcome in verdict.outcomes] == [False, is_kept]
+    assert verdict.outcomes[0] == Created("b")
+
+
+def test_no_control_character_stands_in_an_answer_but_by_an_escape() -> None:
+    """What `has_plain_strings` rests on."""
+    target = make()
+    for code_point in range(0x20):
+        raw = b'{"authen":"OK","results":[{"result":"0","id":"a%c"}]}' % code_point
+        assert isinstance(target.interpret(chunk_of(target, LINES[0]), answer(200, raw)), Unknown)
