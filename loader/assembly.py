@@ -26,6 +26,8 @@ OZARI_CONCURRENCY = 32
 CANBUS_CONCURRENCY = 4
 """Four requests of 1,000 records each already fill the wire (performance.md 3b)."""
 MIN_WINDOW_LINES = 64
+WINDOW_ROUNDS = 4
+"""Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record."""
 MAX_OUTSTANDING_RECORDS = 20_000
 
 
@@ -49,16 +51,13 @@ class Sizes:
 
 
 def sizes_of(target: Target, options: Options) -> Sizes:
-    """Choose the sizes. A window is one chunk for Canbus, and four rounds of all workers for single records.
-
-    Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record.
-    """
+    """Choose the sizes. A window is one chunk for Canbus, and some rounds of all workers for single records."""
     is_single = target.max_records == 1
     concurrency = options.concurrency or (OZARI_CONCURRENCY if is_single else CANBUS_CONCURRENCY)
     if options.is_ordered:
         concurrency = 1
     max_records = 1 if is_single else min(options.max_records, target.max_records)
-    window_lines = 4 * concurrency if is_single else max_records * max(1, MIN_WINDOW_LINES // max_records)
+    window_lines = WINDOW_ROUNDS * concurrency if is_single else max_records * max(1, MIN_WINDOW_LINES // max_records)
     return Sizes(concurrency, max_records, max(MIN_WINDOW_LINES, window_lines))
 
 

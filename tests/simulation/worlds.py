@@ -78,8 +78,9 @@ def run_case(case: Case, *, is_kept: bool = False) -> Result:
     """Run a world to its end and judge it. `is_kept`: keep all that happens as text, and let bugs of the harness through."""
     result = Result(case.seed)
     with (
-        # The one size of the pipeline that would hide its seams from 60 lines; and a number that the log writes down.
+        # The two sizes of the pipeline that would hide its seams from 60 lines; and a number that the log writes down.
         mock.patch.object(assembly, "MIN_WINDOW_LINES", case.window_lines),
+        mock.patch.object(assembly, "WINDOW_ROUNDS", 1),
         mock.patch.object(os, "getpid", return_value=4711),
         tempfile.TemporaryDirectory(prefix="loader-world-", dir=FOLDERS) as folder,
     ):
