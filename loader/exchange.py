@@ -16,6 +16,8 @@ import aiohttp
 from aiohttp.hdrs import CONTENT_ENCODING
 from yarl import URL
 
+from loader.errors import UsageError
+
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
 
@@ -46,6 +48,23 @@ def build_url(base_url: str, path: str) -> URL | None:
     url = URL(base_url + path, encoded=True)
     is_below = url.origin() == base.origin() and url.raw_path_qs == base.raw_path.rstrip("/") + path
     return url if is_below and url.user is None and url.password is None else None
+
+
+def head_fields(url: URL, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the header fields of every request, but for the length. Errors: UsageError where one would end its line."""
+    fields = {
+        "host": ("Host", url.host_port_subcomponent or ""),
+        "accept": ("Accept", "*/*"),
+        "accept-encoding": ("Accept-Encoding", "identity"),
+        "user-agent": ("User-Agent", "loader"),
+        "content-type": ("Content-Type", "application/json"),
+    }
+    fields |= {name.lower(): (name, value) for name, value in headers.items()}
+    if not all(text.isprintable() for field in fields.values() for text in field):
+        raise UsageError(
+            "a header holds a character that is none", "look at the credentials: is there a line end in one?"
+        )
+    return dict(fields.values())
 
 
 def max_answer_bytes(max_records: int) -> int:

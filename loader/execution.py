@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from loader.delivery import Delivery, Parts
 from loader.errors import LoaderError, LogStorageFailed, SourceError
+from loader.finishing import unhurried
 from loader.intake import Intake
 from loader.worker import Worker
 
@@ -112,20 +113,6 @@ class Execution:
             for task in senders:
                 task.cancel()
         await asyncio.gather(reader, *senders, return_exceptions=True)
-
-
-async def unhurried(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work to its end, however often the caller is cancelled meanwhile; only then let it be cancelled."""
-    task = asyncio.ensure_future(work)
-    is_cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            is_cancelled = True
-    task.result()
-    if is_cancelled:
-        raise asyncio.CancelledError
 
 
 __all__ = ["Execution", "LogStorageFailed"]

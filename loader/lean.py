@@ -28,8 +28,16 @@ from yarl import URL
 
 from loader.addresses import check_base_url
 from loader.connector import KEEPALIVE_SECONDS, CheckedConnector, make_tls
-from loader.errors import UsageError
-from loader.exchange import MAX_CACHED_PATHS, NOT_OURS, TIMED_OUT, Deadlines, build_url, max_answer_bytes, timeouts_of
+from loader.exchange import (
+    MAX_CACHED_PATHS,
+    NOT_OURS,
+    TIMED_OUT,
+    Deadlines,
+    build_url,
+    head_fields,
+    max_answer_bytes,
+    timeouts_of,
+)
 from loader.failures import CHECK_URL, describe, fatal_hint
 from loader.lean_line import Exchange, Handler, Line, Means
 from loader.model import NoResponse, Request, Response
@@ -52,7 +60,8 @@ class LeanTransport:
         self._base_url = check_base_url(origin)
         self._loop = asyncio.get_running_loop()
         url = URL(self._base_url, encoded=True)
-        self._fields = _encode_fields(url, headers)
+        fields = head_fields(url, headers)
+        self._fields = b"".join([f"{name}: {value}\r\n".encode() for name, value in fields.items()])
         self._heads: dict[tuple[str, str], bytes] = {}
         tls = make_tls(ca_file) if url.scheme == "https" else None
         self._connector = CheckedConnector(limit=concurrency, tls=tls, handler=Handler)
@@ -142,20 +151,3 @@ class LeanTransport:
         if len(self._heads) < MAX_CACHED_PATHS:
             self._heads[request.method, request.path] = head
         return head
-
-
-def _encode_fields(url: URL, headers: Mapping[str, str]) -> bytes:
-    """Encode the head's fields. Errors: UsageError where one would end its line."""
-    fields = {
-        "host": ("Host", url.host_port_subcomponent or ""),
-        "accept": ("Accept", "*/*"),
-        "accept-encoding": ("Accept-Encoding", "identity"),
-        "user-agent": ("User-Agent", "loader"),
-        "content-type": ("Content-Type", "application/json"),
-    }
-    fields |= {name.lower(): (name, value) for name, value in headers.items()}
-    if not all(text.isprintable() for field in fields.values() for text in field):
-        raise UsageError(
-            "a header holds a character that is none", "look at the credentials: is there a line end in one?"
-        )
-    return b"".join([f"{name}: {value}\r\n".encode() for name, value in fields.values()])

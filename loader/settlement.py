@@ -72,6 +72,8 @@ class Settlement:
 
     def __init__(self, log: CheckpointLog, work: Work, stop: Stop, guard: RejectGuard) -> None:
         self.successes = 0
+        self.is_order_at_stake = False
+        """`--ordered`: a record ended otherwise than created. Were that forgotten, it would be created behind later ones."""
         self._log = log
         self._work = work
         self._stop = stop
@@ -83,6 +85,7 @@ class Settlement:
         if not records:
             return
         self._write(records, outcomes)
+        self.is_order_at_stake |= self._work.is_ordered and not are_created(outcomes)
         self._work.settled(records)
         self.successes += (
             len(outcomes) if are_created(outcomes) else sum(map(SUCCESSES.__contains__, map(type, outcomes)))
@@ -108,6 +111,12 @@ class Settlement:
         self._work.settled_one(record)
         self.successes += 1
         self._guard.answered += 1
+
+    async def keep_order(self) -> None:
+        """Make durable how the records before the next one ended, where its place depends on that. Errors: LogStorageFailed."""
+        if self.is_order_at_stake:
+            await self._log.sync()
+            self.is_order_at_stake = False
 
     def refuse(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         """Write the outcomes of lines that never became work."""

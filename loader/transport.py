@@ -5,8 +5,7 @@ cannot send. Both pass the same contract suite, and `choose_transport` says whic
 
 Laws:
 - `send` never raises, save for cancellation. A status counts only where it was read from a response object.
-- `is_sent` is False only where `MarkedRequest.send` has not begun: aiohttp writes nothing of a request anywhere else, and it
-  begins before the first byte is handed to the socket (reliability.md 0.4). No exception class proves anything.
+- `is_sent` is False only where the sending has not begun (`attempt`). No exception class proves anything.
 - Nothing is ever sent twice. aiohttp by itself sends GET, PUT and DELETE again after a lost connection (rows 38 to 40); that is
   switched off, and `MarkedRequest` refuses to be sent twice for one attempt should the switch ever move.
 - No redirect, no cookie, no proxy or password from the environment, no decompression, no unbounded read.
@@ -21,20 +20,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 import aiohttp
-from aiohttp.payload import Payload
-from multidict import CIMultiDict
+from yarl import URL
 
 from loader.addresses import check_base_url, check_proxy
+from loader.attempt import ATTEMPT, Attempt, marked_requests
 from loader.connector import IS_ALONE, CheckedConnector, make_tls
 from loader.exchange import (
     MAX_ANSWER_BYTES,
     MAX_CACHED_PATHS,
     NOT_OURS,
-    SLICE_BYTES,
     TIMED_OUT,
     Deadlines,
     build_url,
@@ -47,11 +43,6 @@ from loader.failures import CHECK_URL, describe, fatal_hint
 from loader.model import NoResponse, Request, Response
 from loader.settings import TransportName
 from loader.world import Follow, Transport
-
-if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.connector import Connection
-    from yarl import URL
 
 __all__ = ["MAX_ANSWER_BYTES", "SessionTransport", "build_url", "choose_transport"]
 
@@ -128,10 +119,9 @@ class SessionTransport:
         self._connector = CheckedConnector(limit=concurrency, tls=make_tls(ca_file) if needs_tls else None)
         self._session = aiohttp.ClientSession(
             connector=self._connector,
-            headers={"Accept-Encoding": "identity", "User-Agent": "loader", **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=timeouts_of(timeout_seconds),
-            request_class=MarkedRequest,
+            request_class=marked_requests(URL(self._base_url, encoded=True), headers),
             trust_env=False,
             auto_decompress=False,
             raise_for_status=False,
@@ -148,9 +138,9 @@ class SessionTransport:
         url = self._urls.get(request.path) or self._url_of(request.path)
         if url is None:
             return NoResponse(is_sent=False, error=NOT_OURS, fatal_hint=CHECK_URL)
-        attempt = _Attempt(request.body, self._loop)
+        attempt = Attempt(request.body, self._loop)
         self._deadlines.begin(attempt)
-        _ATTEMPT.set(attempt)
+        ATTEMPT.set(attempt)
         IS_ALONE.set(request.is_alone)
         answer: aiohttp.ClientResponse | None = None
         try:
@@ -185,7 +175,7 @@ class SessionTransport:
         await self._session.close()
 
     def _response(
-        self, attempt: _Attempt, answer: aiohttp.ClientResponse, body: bytes, *, is_complete: bool
+        self, attempt: Attempt, answer: aiohttp.ClientResponse, body: bytes, *, is_complete: bool
     ) -> Response:
         if not is_complete:
             answer.close()
@@ -199,87 +189,6 @@ class SessionTransport:
         if url is not None and len(self._urls) < MAX_CACHED_PATHS:
             self._urls[path] = url
         return url
-
-
-class _Attempt(Payload):
-    """One sending of one request: the body on its way out, the marks of how far it came, and what its deadline ends.
-
-    It is aiohttp's payload as well, so that an attempt costs one object. `consumed` stays True: a body that cannot be read
-    twice is never sent again.
-    """
-
-    _autoclose = True
-    _consumed = True
-    _shared_headers: CIMultiDict[str] = CIMultiDict({"Content-Type": "application/json"})
-
-    def __init__(self, body: bytes, loop: asyncio.AbstractEventLoop) -> None:
-        # Payload.__init__ is left out: it builds a header map for every request, and all requests have the same.
-        self._value = body
-        self._size = len(body)
-        self._task = asyncio.current_task(loop)
-        self._cancelling = 0 if self._task is None else self._task.cancelling()
-        self.loop = loop
-        self.due = 0.0
-        self.is_expired = False
-        self.is_sent = False
-        self.is_uploaded = False
-        self.sent_at = 0.0
-
-    @property
-    def headers(self) -> CIMultiDict[str]:
-        """Return the headers of the body where the session names none."""
-        return self._shared_headers
-
-    def mark_sent(self) -> None:
-        """Note that from now on bytes may have left. Errors: ClientError where they may have left already."""
-        if self.is_sent:
-            message = "an attempt may not be sent twice"
-            raise aiohttp.ClientError(message)
-        self.is_sent = True
-        self.sent_at = self.loop.time()
-
-    def expire(self) -> None:
-        """Cancel whatever the attempt waits for."""
-        self.is_expired = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def takes_cancel_back(self) -> bool:
-        """Take the cancellation of `expire` back; False where somebody else has cancelled the task, too."""
-        return self.is_expired and self._task is not None and self._task.uncancel() <= self._cancelling
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return the body as text, as aiohttp's interface asks."""
-        return str(self._value, encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Hand the body to the connection, and note when all of it was."""
-        if len(self._value) <= SLICE_BYTES:
-            await writer.write(self._value)
-        else:
-            view = memoryview(self._value)
-            for start in range(0, len(view), SLICE_BYTES):
-                await writer.write(view[start : start + SLICE_BYTES])
-        self.is_uploaded = True
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002 -- aiohttp's interface
-        """Hand over the body, whose length is always the content length."""
-        await self.write(writer)
-
-
-_ATTEMPT: ContextVar[_Attempt] = ContextVar("attempt")
-"""The attempt that the running task makes: aiohttp has no way to hand something of ours to a request without a body."""
-
-
-class MarkedRequest(aiohttp.ClientRequest):
-    """A request that marks its attempt before it writes anything."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Mark, then send."""
-        _ATTEMPT.get().mark_sent()
-        if IS_ALONE.get() and conn.protocol is not None:
-            conn.protocol.force_close()
-        return await super().send(conn)
 
 
 def _forbid_resending(session: aiohttp.ClientSession) -> None:

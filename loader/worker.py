@@ -83,6 +83,8 @@ class Worker:
                 parcel = self._parcel = parts.work.first_alone(parcel)
             if delivery.before_alone is not None:
                 await delivery.before_alone()
+            if parts.settlement.is_order_at_stake:
+                await parts.settlement.keep_order()
             request = parts.target.encode(parcel.chunk)
             self._is_out = True  # as far as this task can tell: `send` says where it was cancelled before
             reply = await parts.channel.send(request, is_record=True, passage=self._passage, task=self._task)

@@ -31,6 +31,7 @@ from loader.checkpoint.tools import Sizes, Tools, Worker
 from loader.checkpoint.upkeep import Upkeep
 from loader.checkpoint.windows import Letter, Place, Slot, Window, check_window, intent_of, letter_of
 from loader.checkpoint.writer import Writer, free_ballast
+from loader.finishing import unhurried
 from loader.model import Outcome
 
 
@@ -178,6 +179,9 @@ class CheckpointLog:
         if self._is_closed:
             return
         self._is_closed = True
+        await unhurried(self._close())  # a thread may be writing: its file must not be closed under it
+
+    async def _close(self) -> None:
         before = self.failure
         try:
             await self._upkeep.wait()

@@ -164,7 +164,8 @@ async def test_row_46_only_cancellation_is_raised(make: Callable[..., Any], tls:
 
     async with serve(script, tls) as server, opened(make, server.url) as transport:
         task = asyncio.create_task(transport.send(SMALL))
-        await asyncio.sleep(0.05)
+        while not server.requests:
+            await asyncio.sleep(0.005)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

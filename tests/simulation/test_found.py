@@ -110,6 +110,14 @@ def test_a_run_that_is_cancelled_while_it_drains_leaves_no_task_behind() -> None
         assert not wrong_of(case, trouble("cancels", seconds=0.3, moment=step * 0.3)), step
 
 
+def test_a_log_that_is_being_closed_is_closed_whoever_is_cancelled() -> None:
+    # Seed 11782: the second cancellation came while a thread wrote a fold, and the file was closed under it.
+    case = replace(case_of("insert", 40), options=replace(OPTIONS, rate=Rate(400.0)))
+    for seed in (523, 626, 683, 848, 1477):  # a slow disk at the right moment is one world in three hundred
+        cancelled = trouble("cancels", seconds=0.1 + seed % 10 * 0.02, moment=0.03 + 0.01 * (seed % 7))
+        assert not wrong_of(replace(case, seed=seed), cancelled), seed
+
+
 def test_updates_of_a_row_keep_their_order_over_a_resume() -> None:
     # A stop left the first in doubt and the second unsent: the second went first.
     case = replace(case_of("update", 12, rows=1), options=replace(OPTIONS, patience_seconds=3.0, settle_seconds=10.0))
@@ -174,6 +182,20 @@ def test_an_ambiguous_record_holds_back_what_follows_over_a_resume() -> None:
             replace(case, troubles=(trouble("signal", seconds=300.0), trouble("signal", seconds=31.2 + step * 0.25)))
         )
         assert not result.wrong, step
+
+
+@pytest.mark.parametrize("blow", DEATHS)
+def test_a_refusal_that_is_forgotten_does_not_put_its_record_behind_later_ones(blow: Blow) -> None:
+    # Seed 11043: a record was refused, later ones were created, and the crash took the refusal: it was sent again, behind them.
+    refused = {"kind": "status", "status": 422, "body_contains": '"name 3"', "operations": ["insert"], "times": 1}
+    case = replace(
+        case_of("insert", 8, faults=[refused | {"commit": "never"}]),
+        target=OzariInsert(TABLE, key="fcode"),
+        options=replace(OPTIONS, is_ordered=True),
+        weather=Weather(0.005),
+    )
+    for step in range(40):
+        assert not wrong_of(case, trouble(blow, seconds=0.02 + step * 0.004)), step
 
 
 @pytest.mark.parametrize("kind", ["insert", "update", "add"])

@@ -60,6 +60,7 @@ class Told:
         self.doubted: list[int] = []
         self._work = work
         self.fails_at = 0
+        self.is_order_at_stake = False
 
     def conclude_created(self, record: Record, outcome: Any) -> None:
         if record.number == self.fails_at:
