@@ -134,6 +134,21 @@ def test_a_shorter_source_is_a_change(tmp_path: Path, kind: str) -> None:
         verify_ranges(path, [(len(DATA) + 5, len(DATA) + 6, 0, 200)])
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("kind", sorted(ENCODERS))
+def test_the_line_end_that_a_last_line_got_since_belongs_to_no_range(
+    tmp_path: Path, kind: str, line_end: bytes
+) -> None:
+    # Seed 17392: a source that had grown behind such a line, and had been folded, was refused when it grew again.
+    first, second = b'{"n":1}\n{"n":2}', b'{"n":3}\n{"n":4}\n'
+    path = tmp_path / "source"
+    path.write_bytes(ENCODERS[kind](first + line_end + second + b'{"n":5}\n'))
+    end = len(first + line_end + second)
+    verify_ranges(path, [(0, len(first), crc32(first), 1), (len(first), end, crc32(second), 3)])
+    with pytest.raises(SourceError, match="lines 3 on: they are not what was loaded"):
+        verify_ranges(path, [(0, len(first), crc32(first), 1), (len(first), end, crc32(second + b" "), 3)])
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_a_last_line_without_line_end(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "source"
