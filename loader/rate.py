@@ -21,6 +21,7 @@ from loader.rate_state import (
     BUDGET_PER_SUCCESS,
     BURST_SECONDS,
     MAX_PAUSE_SECONDS,
+    MAX_PER_SECOND,
     MIN_PER_SECOND,
     SHORT_SCALE_SECONDS,
     SPARE_SHARE,
@@ -144,7 +145,7 @@ def _limits(state: State, event: Limits, now: float) -> None:
         return
     state.is_told = True
     state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, length))
-    state.ceiling = max(TOLD_SHARE * limit / length, MIN_PER_SECOND)
+    state.ceiling = min(max(TOLD_SHARE * limit / length, MIN_PER_SECOND), MAX_PER_SECOND)
     if now < state.hold_until and state.last_episode > -inf:
         return
     state.mode = "hold"

@@ -301,6 +301,10 @@ def test_a_hint_sets_the_start() -> None:
     assert begin(0.0, 200).rate == 200
 
 
+def test_headers_that_name_no_time_at_all_do_not_make_the_rate_infinite() -> None:
+    assert step(holding(), Limits(limit=91, remaining=5, reset_seconds=1e-310), 2000.0).rate < math.inf
+
+
 def test_headers_stop_the_probing_and_say_when_nothing_is_left() -> None:
     state = holding()
     state.hold_until = 0.0
