@@ -24,6 +24,7 @@ from loader.rate import (
     next_send_at,
     step,
 )
+from tests.unit.rate_states import holding, sent
 
 # --- any sequence of events ----------------------------------------------------------------------------------------------
 
@@ -127,20 +128,6 @@ def test_probing_grows_nearly_the_same_in_one_step_or_many(steps: list[float]) -
 
 
 # --- the rules -----------------------------------------------------------------------------------------------------------
-
-
-def holding(rate: float = 100.0) -> State:
-    """Make a state that has found its limit long ago."""
-    state = begin(0.0, rate)
-    state.mode, state.ceiling, state.hold_until = "hold", rate, 1e9
-    state.grown_until, state.last_episode, state.is_searching = 1000.0, 500.0, False
-    state.smoothed_latency = state.base_latency = 0.05
-    state.accepted = 10_000
-    return state
-
-
-def sent(number: int, at: float, rate: float = 100.0) -> Sent:
-    return Sent(number, at, rate)
 
 
 def test_start_doubles_in_half_a_second_and_never_outruns_the_evidence() -> None:
@@ -288,7 +275,22 @@ def test_latency_that_grows_slows_down_without_any_429() -> None:
         for number in range(60):
             now += 0.01
             state = step(state, Success(sent(number, now - latency), latency), now)
-    assert state.rate == pytest.approx(95, rel=0.02)
+    assert state.rate == pytest.approx(98, rel=0.005)
+
+
+def test_latency_that_grows_while_probing_says_where_the_limit_is_and_the_next_probe_waits_longer() -> None:
+    state = holding(105)
+    state.mode, state.ceiling, state.delivered = "probe", 100.0, 105.0
+    state.base_latency, state.medians = 0.05, [(999.0, 0.05)]
+    now = 1000.0
+    for _ in range(120):
+        now += 1 / 103
+        state = step(state, Success(sent(1, now - 0.1), 0.1), now)
+    assert state.ceiling == pytest.approx(103, rel=0.02), (
+        "what is delivered while a queue stands, though it was taken for less"
+    )
+    assert state.rate == pytest.approx(0.98 * 103, rel=0.02)
+    assert state.hold_seconds == 4
 
 
 def test_the_cap_in_flight_follows_what_the_target_needs() -> None:
