@@ -22,6 +22,8 @@ from loader.rate_state import (
 )
 
 MIN_EVIDENCE_SECONDS = 0.3
+MEASURED_CEILING = 1.04
+"""Of a limit that was measured: so near that growth back to where it failed is no longer taken for free."""
 LEAST_SHAVED = 0.67
 """Accepted to refused: fewer, and the target is shut, or counts what it refuses; it does not just shave what is too much."""
 
@@ -64,7 +66,7 @@ def decide(state: State, sent: Sent, now: float) -> tuple[float, float, bool]:
         open_since = max(since - (state.closed_seconds - state.cut_closed_seconds), 0.1 * since)
         estimate = (state.accepted - state.cut_accepted) / sqrt(since * open_since)
         new = _clamp(estimate, 0.75 * rate, 0.98 * rate)
-        return new, max(new, min(ceiling, 1.04 * new)), True
+        return new, max(new, min(ceiling, MEASURED_CEILING * new)), True
     if rate > 1.1 * ceiling:
         return max(0.85 * rate, 0.97 * ceiling), rate, False
     cut = LATER_CUTS[min(max(state.episodes, 1), len(LATER_CUTS)) - 1]
@@ -105,7 +107,9 @@ def _decide_again(state: State, now: float) -> tuple[float, float, bool] | None:
     if outside is None:
         return (_clamp(passed, lowest, 0.97 * rate), rate, False) if is_clear else None
     estimate = outside if inside is None else sqrt(inside * outside)
-    return _clamp(min(estimate, passed, _taken_between(state, now)), lowest, 0.97 * rate), rate, False
+    taken = _taken_between(state, now)
+    new = _clamp(min(estimate, passed, taken), lowest, 0.97 * rate)
+    return new, min(rate, MEASURED_CEILING * max(new, taken)), False
 
 
 def _served_behind_a_queue(state: State) -> float | None:

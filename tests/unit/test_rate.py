@@ -187,12 +187,14 @@ def test_how_long_it_was_shut_tells_how_far_the_limit_fell_and_that_is_not_charg
         state = step(state, Acquired(int(due * 1000)), due)
         now = due + 0.05
         state = step(state, Throttled(sent(int(due * 1000), due)), now)
+    state.episodes = 2
     due = next_send_at(state)
     state = step(state, Acquired(9), due)
     state = step(state, Success(sent(9, due), 0.05), due + 0.05)
     assert not state.is_closed
     assert 50 <= state.rate < 70
     assert state.budget > -3
+    assert state.episodes == 1, "what follows is a small correction again"
 
 
 def test_what_a_held_rate_took_since_the_last_cut_measures_the_limit() -> None:
@@ -201,6 +203,7 @@ def test_what_a_held_rate_took_since_the_last_cut_measures_the_limit() -> None:
     state.newest_accepted_at = 999.8
     state = step(state, Throttled(sent(1, 999.9)), 1000.0)
     assert state.rate == pytest.approx(90, rel=0.01)
+    assert state.ceiling == pytest.approx(1.04 * state.rate), "where it failed is no ceiling to grow to for free"
 
 
 def test_in_a_long_window_what_was_taken_in_its_length_is_the_limit() -> None:
@@ -266,31 +269,6 @@ def test_a_long_window_shows_itself_by_how_long_the_gate_was_shut() -> None:
     state = step(state, Success(sent(4, 1030.0), 0.05), 1030.05)
     assert state.scale == pytest.approx(29.95)
     assert state.rate == pytest.approx(1001 / 59.05), "it opened between the two canaries"
-
-
-def test_latency_that_grows_slows_down_without_any_429() -> None:
-    state = holding()
-    now = 1000.0
-    for latency in (0.05, 0.05, 0.1, 0.1):
-        for number in range(60):
-            now += 0.01
-            state = step(state, Success(sent(number, now - latency), latency), now)
-    assert state.rate == pytest.approx(98, rel=0.005)
-
-
-def test_latency_that_grows_while_probing_says_where_the_limit_is_and_the_next_probe_waits_longer() -> None:
-    state = holding(105)
-    state.mode, state.ceiling, state.delivered = "probe", 100.0, 105.0
-    state.base_latency, state.medians = 0.05, [(999.0, 0.05)]
-    now = 1000.0
-    for _ in range(120):
-        now += 1 / 103
-        state = step(state, Success(sent(1, now - 0.1), 0.1), now)
-    assert state.ceiling == pytest.approx(103, rel=0.02), (
-        "what is delivered while a queue stands, though it was taken for less"
-    )
-    assert state.rate == pytest.approx(0.98 * 103, rel=0.02)
-    assert state.hold_seconds == 4
 
 
 def test_the_cap_in_flight_follows_what_the_target_needs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loader.rate import Acquired, State, Success, Throttled, begin, next_send_at, step
+from loader.rate_state import Mode
 from tests.unit.rate_states import holding, sent
 
 # --- a queue that fills ---------------------------------------------------------------------------------------------------
@@ -40,6 +41,31 @@ def test_few_answers_show_a_queue_where_one_request_more_is_plain_to_see(late: f
     state.medians = [(999.0, 0.01)]
     state = queued(state, [late] * 30)
     assert (state.rate < 5) is is_slow
+
+
+def test_latency_that_grows_slows_down_without_any_429() -> None:
+    state = holding()
+    now = 1000.0
+    for latency in (0.05, 0.05, 0.1, 0.1):
+        for number in range(60):
+            now += 0.01
+            state = step(state, Success(sent(number, now - latency), latency), now)
+    assert state.rate == pytest.approx(98, rel=0.005)
+
+
+def test_latency_that_grows_while_probing_says_where_the_limit_is_and_the_next_probe_waits_longer() -> None:
+    state = holding(105)
+    state.mode, state.ceiling, state.delivered = "probe", 100.0, 105.0
+    state.base_latency, state.medians = 0.05, [(999.0, 0.05)]
+    now = 1000.0
+    for _ in range(120):
+        now += 1 / 103
+        state = step(state, Success(sent(1, now - 0.1), 0.1), now)
+    assert state.ceiling == pytest.approx(103, rel=0.02), (
+        "what is delivered while a queue stands, though it was taken for less"
+    )
+    assert state.rate == pytest.approx(0.98 * 103, rel=0.02)
+    assert state.hold_seconds == 4
 
 
 # --- what was taken and what was refused ---------------------------------------------------------------------------------
@@ -92,20 +118,22 @@ def test_what_was_taken_between_two_exhaustions_is_the_limit_whatever_pauses_lay
     state.accepted_since_cut = 1000
     state = step(state, Throttled(sent(500, now + 1.95, 97.0)), now + 2.0)
     assert state.rate == pytest.approx(80, rel=0.02)
+    assert state.ceiling == pytest.approx(1.04 * state.rate, rel=0.01), "no free growth back to where it failed"
 
 
 # --- a fall --------------------------------------------------------------------------------------------------------------
 
 
-def test_cuts_that_follow_a_fall_at_once_are_forgiven_with_it() -> None:
+@pytest.mark.parametrize("mode", ["hold", "probe"])
+def test_cuts_that_follow_a_fall_at_once_are_forgiven_with_it(mode: Mode) -> None:
     state = holding(100)
+    state.mode, state.grown_until = mode, 2000.0
     state.rate_before, state.budget_before, state.budget, state.rate = 100.0, 3.0, -20.0, 60.0
     state.forgiven_accepted = state.accepted - 20
     state.episodes, state.last_episode = 3, 999.9
     state.accepted_since_cut, state.throttled_since_cut = 5, 5
     state.run_started, state.run_accepted, state.cut_at = 999.0, state.accepted - 40, 999.5
-    for late in (state, step(state, Success(sent(1, 999.0, 60.0), 0.05), 999.95)):
-        late.newest_accepted_at = 999.8
+    state.newest_accepted_at = 999.8
     state = step(state, Throttled(sent(2, 999.95, 60.0)), 1000.0)
     assert state.rate < 60
     assert state.budget == pytest.approx(3.0 - state.cost)
@@ -125,6 +153,23 @@ def test_a_long_window_that_was_shut_for_half_of_its_length_has_fallen_by_half()
     state = step(state, Success(sent(7, 1031.0, 10.0), 0.05), 1031.05)
     assert not state.is_closed
     assert state.rate == pytest.approx(5, rel=0.05)
+
+
+def test_in_a_long_window_the_way_back_to_below_the_ceiling_is_quick() -> None:
+    state = holding(100)
+    state.mode, state.delivered, state.scale, state.grown_until = "probe", 1000.0, 60.0, 1000.0
+    state.ceiling = 200.0
+    low = step(state, Acquired(1), 1010.0).rate
+    state.ceiling = 105.0
+    near = step(state, Acquired(1), 1010.0).rate
+    assert low - 100 == pytest.approx(4 * (near - 100), rel=0.05)
+
+
+@pytest.mark.parametrize("share, is_fall", [(1.03, True), (1.2, False)])
+def test_what_shuts_the_target_just_above_the_ceiling_may_be_a_fall(share: float, is_fall: bool) -> None:
+    state = holding(100 * share)
+    state.ceiling, state.mode = 100.0, "probe"
+    assert step(state, Throttled(sent(1, 999.9, 100 * share)), 1000.0).is_fall is is_fall
 
 
 def test_a_slow_target_is_asked_for_at_most_one_percent_more_per_answer() -> None:
