@@ -136,10 +136,12 @@ def _passed(state: State) -> float:
 def _taken_between(state: State, now: float) -> float:
     """Return what was taken per second between two points at which the limit was exhausted; infinity where it was too little.
 
+    Or where the rate grew in between: a small bucket is exhausted by the last of it alone.
+
     By the times at which the news came, not by those of sending: what waits in a queue or a stall is taken none the less.
     """
     taken = state.accepted - state.exhausted_position
-    if taken < MIN_ANSWERS or state.rate < SAME_RATE * state.exhausted_rate:
+    if state.mode != "hold" or taken < MIN_ANSWERS or state.rate < SAME_RATE * state.exhausted_rate:
         return inf
     return taken / (now - state.exhausted_at)
 
