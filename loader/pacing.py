@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 
 from loader import rate
+from loader.model import new_tuple
 from loader.waiting import MIN_WAIT_SECONDS, Failed, Line, Signal, Success, Throttled, Ticket
 
 CANARY_JITTER = 0.1
@@ -41,15 +42,27 @@ class AutoThrottle:
 
     async def admit(self) -> Ticket:
         """Wait until one request may be sent."""
-        return await self._line.admit()
+        return self.admit_now() or await self._line.admit()
 
     def admit_now(self) -> Ticket | None:
-        """Have none ready: whether one may go is a question of the moment."""
-        return None
+        """Give a ticket where one is due and nobody waits; not while the gate is closed: a canary's time has its jitter."""
+        state = self._state
+        if state.is_closed or not self._line.is_empty:
+            return None
+        now = self._clock()
+        if now < self._paused_until or not rate.may_send(state, now):
+            return None
+        self._number = number = self._number + 1
+        at_rate = state.rate
+        rate.acquire(state, number, now)
+        return new_tuple(Ticket, (number, now, at_rate))
 
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
-        rate.apply(self._state, _event(ticket, signal), self._clock())
+        if type(signal) is Success:
+            rate.succeed(self._state, ticket[0], ticket[1], signal.seconds, self._clock())
+        else:
+            rate.apply(self._state, _event(ticket, signal), self._clock())
         self._line.wake()
 
     def told(self, limit: float, remaining: float, reset_seconds: float, window_seconds: float | None = None) -> None:
@@ -100,7 +113,7 @@ class AutoThrottle:
                 return tickets, max(seconds, MIN_WAIT_SECONDS)
             self._number += 1
             tickets.append(Ticket(self._number, now, state.rate))
-            rate.apply(state, rate.Acquired(self._number), now)
+            rate.acquire(state, self._number, now)
         return tickets, 0.0
 
     def _due(self) -> float:

@@ -1,8 +1,9 @@
 """Rate finding: how fast to send to a target whose limit nobody knows. A pure function of (state, event, now).
 
-`step` is the function; `apply` is the same in place, for the one owner of a state that is not looked at elsewhere. No clock, no
-random draw, no I/O: the caller gives the time, adds jitter to canaries, and sends. The caller tells of each admitted request
-how it ended, lost ones as Failure, or the gate would wait for a canary for ever.
+`step` is the function; `apply` is the same in place, for the one owner of a state that is not looked at elsewhere; `acquire` and
+`succeed` are what `apply` does on the two events of nearly every request, without the event. No clock, no random draw, no I/O:
+the caller gives the time, adds jitter to canaries, and sends. The caller tells of each admitted request how it ended, lost ones
+as Failure, or the gate would wait for a canary for ever.
 
 The story: grow by doubling until the first 429 (start), stay just below (hold), ask for more when the budget of 429s allows
 it (probe). Constants and words stand in `rate_state`, the way up in `rate_growth`, the way down in `rate_cut`.
@@ -19,13 +20,14 @@ from loader.rate_growth import advance, measure
 from loader.rate_opening import open_gate
 from loader.rate_state import (
     BUDGET_PER_SUCCESS,
-    BURST_SECONDS,
     MAX_PAUSE_SECONDS,
+    MAX_PER_SECOND,
+    MIN_CAP,
     MIN_PER_SECOND,
     SHORT_SCALE_SECONDS,
+    SLACK_SECONDS,
     SPARE_SHARE,
     START_PER_SECOND,
-    TIMER_SECONDS,
     TOLD_SHARE,
     Acquired,
     Event,
@@ -46,12 +48,15 @@ __all__ = [
     "State",
     "Success",
     "Throttled",
+    "acquire",
     "advance",
     "apply",
     "begin",
     "in_flight_cap",
+    "may_send",
     "next_send_at",
     "step",
+    "succeed",
 ]
 
 
@@ -70,7 +75,8 @@ def step(state: State, event: Event, now: float) -> State:
 
 def apply(state: State, event: Event, now: float) -> None:
     """Change a state by an event."""
-    advance(state, now)
+    if state.grown_until < now:
+        advance(state, now)
     _HANDLERS[type(event)](state, event, now)
 
 
@@ -86,35 +92,56 @@ def in_flight_cap(state: State) -> int:
     """
     if state.base_latency is None:
         return int(max(64.0, 4 * state.smoothed_latency * state.rate + 16))
-    return int(max(16.0, 2.5 * state.base_latency * max(state.rate, state.delivered) + 8))
+    return int(max(float(MIN_CAP), 2.5 * state.base_latency * max(state.rate, state.delivered) + 8))
 
 
-def _acquire(state: State, event: Acquired, now: float) -> None:
+def may_send(state: State, now: float) -> bool:
+    """Say whether a request may go now: it is due, and not too many are in flight. Of a canary its jitter says more."""
+    if state.grown_until < now:
+        advance(state, now)
+    if now < state.not_before or now < state.last_sent + 1 / state.rate:
+        return False
+    return state.in_flight < MIN_CAP or state.in_flight < in_flight_cap(state)
+
+
+def acquire(state: State, number: int, now: float) -> None:
+    """Count a request that goes out now."""
+    if state.grown_until < now:
+        advance(state, now)
     state.in_flight += 1
-    interval = 1 / state.rate
     if state.is_closed:
-        state.canary = event.number
+        state.canary = number
         state.not_before = inf
         state.last_sent = now
         return
     # A late timer is made up for, a pause never: the slack is a few milliseconds, whatever the time since the last one.
-    slack = max(TIMER_SECONDS, BURST_SECONDS - interval)
-    state.last_sent = max(state.last_sent + interval, state.not_before, now - slack)
+    state.last_sent = max(state.last_sent + 1 / state.rate, now - SLACK_SECONDS, state.not_before)
+
+
+def succeed(state: State, number: int, at: float, seconds: float, now: float) -> None:
+    """Count a request as taken: the one of this number, sent at that time. `seconds` is its latency."""
+    if state.grown_until < now:
+        advance(state, now)
+    state.in_flight -= 1
+    measure(state, seconds, now)
+    state.accepted += 1
+    if at > state.cut_at:
+        state.accepted_since_cut += 1
+    if at > state.exhausted_sent_at:
+        state.exhausted_accepted += 1
+    state.newest_accepted_at = max(state.newest_accepted_at, at)
+    state.budget = min(state.budget + BUDGET_PER_SUCCESS, state.cost + 2)
+    if state.is_closed and (number == state.canary or (state.canary is None and at > state.newest_throttled_at)):
+        open_gate(state, at, now)
+
+
+def _acquire(state: State, event: Acquired, now: float) -> None:
+    acquire(state, event.number, now)
 
 
 def _succeed(state: State, event: Success, now: float) -> None:
     sent, seconds = event
-    state.in_flight -= 1
-    measure(state, seconds, now)
-    state.accepted += 1
-    if sent.at > state.cut_at:
-        state.accepted_since_cut += 1
-    state.newest_accepted_at = max(state.newest_accepted_at, sent.at)
-    state.budget = min(state.budget + BUDGET_PER_SUCCESS, state.cost + 2)
-    if state.is_closed and (
-        sent.number == state.canary or (state.canary is None and sent.at > state.newest_throttled_at)
-    ):
-        open_gate(state, sent.at, now)
+    succeed(state, sent.number, sent.at, seconds, now)
 
 
 def _throttled(state: State, event: Throttled, now: float) -> None:
@@ -144,7 +171,7 @@ def _limits(state: State, event: Limits, now: float) -> None:
         return
     state.is_told = True
     state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, length))
-    state.ceiling = max(TOLD_SHARE * limit / length, MIN_PER_SECOND)
+    state.ceiling = min(max(TOLD_SHARE * limit / length, MIN_PER_SECOND), MAX_PER_SECOND)
     if now < state.hold_until and state.last_episode > -inf:
         return
     state.mode = "hold"

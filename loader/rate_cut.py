@@ -8,7 +8,8 @@ rejected one is accepted, the target only shaves the excess.
 from __future__ import annotations
 
 from loader.rate_choice import decide, taken_lately
-from loader.rate_runs import end_search, forgive, note_cut, search_seconds, start_run
+from loader.rate_growth import ACCELERATE_ABOVE
+from loader.rate_runs import FORGIVEN_FOR, end_search, forgive, note_cut, note_exhaustion, search_seconds, start_run
 from loader.rate_state import (
     DOUBLING_PAUSE_SECONDS,
     HOLD_SECONDS,
@@ -19,8 +20,10 @@ from loader.rate_state import (
     MIN_LONG_RETRY_AFTER_SECONDS,
     MIN_PER_SECOND,
     NEAR_CEILING,
+    SAME_RATE,
     SHORT_SCALE_SECONDS,
     SHUT_AFTER,
+    Sent,
     State,
     Throttled,
 )
@@ -35,6 +38,8 @@ def throttle(state: State, event: Throttled, now: float) -> None:
         state.budget = max(state.budget - 1, lowest)
     if sent.at > state.cut_at:
         state.throttled_since_cut += 1
+    if sent.at > state.exhausted_sent_at:
+        state.exhausted_throttled += 1
     if retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS:
         state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, retry_after))
     state.newest_throttled_at = max(state.newest_throttled_at, sent.at)
@@ -45,7 +50,9 @@ def throttle(state: State, event: Throttled, now: float) -> None:
     if state.newest_accepted_at >= state.refused_at:
         state.refused_at, state.refused_in_a_row, state.is_shaving = sent.at, 0, False
         state.refused_rate = sent.rate
-    _cut(state, sent.rate, now)
+    _cut(state, sent, now)
+    if state.episodes <= 1 or state.rate < SAME_RATE * state.exhausted_rate:
+        note_exhaustion(state, sent, now)
     if retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS:
         # No rounding explains this much: the target is shut, and said for how long.
         if not state.is_closed:
@@ -100,15 +107,16 @@ def _begin_episode(state: State, sent_rate: float, now: float) -> None:
         state.run_started = state.cut_at
         state.run_accepted = state.cut_accepted
         state.run_closed_seconds = state.cut_closed_seconds
-    state.is_fall = state.mode != "start" and sent_rate <= state.ceiling
+    # A probe near the ceiling cannot overshoot by much: what shuts the target for long is a fall there too.
+    state.is_fall = state.mode != "start" and sent_rate <= ACCELERATE_ABOVE * state.ceiling
     state.episodes += 1
     state.run_throttled += 1
 
 
-def _cut(state: State, sent_rate: float, now: float) -> None:
+def _cut(state: State, sent: Sent, now: float) -> None:
     mode, old, old_ceiling = state.mode, state.rate, state.ceiling
     state.recent = taken_lately(state, now)
-    new, ceiling, is_gentle = decide(state, sent_rate, now)
+    new, ceiling, is_gentle = decide(state, sent, now)
     is_real = new != old or mode == "start"
     if mode == "probe" and abs(old / old_ceiling - 1) <= NEAR_CEILING:
         state.hold_seconds = min(2 * state.hold_seconds, max(MAX_HOLD_SECONDS, state.scale))
@@ -119,7 +127,7 @@ def _cut(state: State, sent_rate: float, now: float) -> None:
     state.fence = state.last_episode = now
     if is_real:
         note_cut(state, now)
-        if mode == "hold":
+        if mode == "hold" or state.accepted - state.forgiven_accepted <= FORGIVEN_FOR:
             forgive(state)
     first_pause = _first_pause(state)
     if is_gentle:

@@ -8,6 +8,9 @@ from loader.rate_growth import forget_interval
 from loader.rate_runs import forgive, measure_afresh, note_cut, start_run
 from loader.rate_state import HOLD_SECONDS, MAX_PAUSE_SECONDS, MIN_PER_SECOND, SHORT_SCALE_SECONDS, State
 
+FALLEN_SHUT = 0.4
+"""Shut for so much of a long window, the limit has fallen: a probe that failed or a window that began late shut it for less."""
+
 
 def open_gate(state: State, sent_at: float, now: float) -> None:
     """Go on after a canary was accepted, and learn from how long the gate was closed."""
@@ -51,6 +54,8 @@ def _learn_fall(state: State, sent_at: float, now: float) -> None:
         state.hold_until = now + HOLD_SECONDS
         note_cut(state, now)
         measure_afresh(state, now)
+        # The fall is known; what may follow are corrections, small ones again.
+        state.episodes = 1
         forgive(state)
 
 
@@ -78,14 +83,21 @@ def _learn_long_window(state: State, sent_at: float, now: float) -> None:
     # It opened somewhere between the last canary that failed and the one that did not.
     opened = now - (sent_at - max(state.newest_throttled_at, state.refused_at)) / 2
     state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, now - state.closed_at))
+    shut = opened - state.refused_at
+    is_fallen = state.is_fall and not state.is_searching and not state.is_shaving and shut > FALLEN_SHUT * state.scale
     # Nothing but the canary was taken: no measure of a limit.
     if taken > 1 and opened > since:
         estimate = taken / (opened - since)
         if state.recent is not None and opened - since > 2 * MAX_PAUSE_SECONDS:
             estimate = state.recent
+        if is_fallen:
+            # As in a short window: the part for which it was shut is what was too much.
+            estimate = min(estimate, max(1 - shut / state.scale, 0.5) * state.refused_rate)
         state.ceiling = max(min(state.ceiling, estimate), MIN_PER_SECOND)
         lowered = 0.985 if state.long_openings else 1.0
         state.rate = max(min(state.rate, lowered * estimate), MIN_PER_SECOND)
+        if is_fallen:
+            forgive(state)
     state.recent = None
     state.long_openings += 1
     state.opened_at, state.opened_accepted = now, state.accepted

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from loader.rate_state import SHORT_SCALE_SECONDS, State
+from loader.rate_state import SHORT_SCALE_SECONDS, Sent, State
 
 FALLEN = 0.7
 """Below this share of the rate before, the limit has fallen; it was not a probe that went wrong."""
+FORGIVEN_FOR = 30
+"""Successes within which further cuts belong to the same fall; a budget that they overdrew would keep the rate too low."""
 FORGIVEN_EVERY = 1000
 """Successes between two falls that are not charged: a limit that moves all the time must be paid for."""
 
@@ -45,8 +47,17 @@ def note_cut(state: State, now: float) -> None:
     state.accepted_since_cut = state.throttled_since_cut = 0
 
 
+def note_exhaustion(state: State, sent: Sent, now: float) -> None:
+    """Count what is taken and refused from the request on that was refused now."""
+    state.exhausted_sent_at, state.exhausted_rate, state.exhausted_at = sent.at, sent.rate, now
+    state.exhausted_position = state.accepted
+    state.exhausted_accepted = state.exhausted_throttled = 0
+
+
 def forgive(state: State) -> None:
     """Do not charge to probing what a fall of the limit has cost; once in a while, or a limit that moves would cost too much."""
-    if state.rate < FALLEN * state.rate_before and state.accepted - state.forgiven_accepted >= FORGIVEN_EVERY:
-        state.forgiven_accepted = state.accepted
+    since = state.accepted - state.forgiven_accepted
+    if state.rate < FALLEN * state.rate_before and not FORGIVEN_FOR < since < FORGIVEN_EVERY:
+        if since > FORGIVEN_FOR:
+            state.forgiven_accepted = state.accepted
         state.budget = max(state.budget, state.budget_before - state.cost)

@@ -6,6 +6,7 @@ a second.
 
 The words used here:
 - episode: the first 429 that is news (sent after the last cut); at most one cut is made for it.
+- exhaustion: the limit was used up; what was taken between two of them, by the time between them, measures it.
 - run: episodes close to each other; they belong to one search for one limit.
 - gate: nothing goes before it. Closed: only a canary, one request at a time, until one is accepted.
 - budget: 429s that probing may still cost. It grows with every success, so that 429s stay under 1 %.
@@ -52,20 +53,31 @@ MAX_PAUSE_SECONDS = 60.0
 DOUBLING_PAUSE_SECONDS = 4.0
 SHORT_SCALE_SECONDS = 2.0
 """Windows up to here need no special care: even spacing makes all short limiters look alike."""
+SAME_RATE = 0.9
+"""Of a rate, and more: what is counted at both counts as one."""
 MIN_ANSWERS = 10
 MIN_ANSWERS_LONG = 60
 """Answers since the last cut before another one: in a long sliding window the relief of a cut comes a minute later."""
+QUEUED_FACTOR = 3.0
+"""A latency so many times the least one, and one request's time more, is a queue; no jitter that we tried is as wide."""
 SHUT_AFTER = 3
 """So many refused in a row are no accident."""
+MIN_CAP = 16
+"""So many may be in flight whatever the latency."""
 BASE_SECONDS = 120.0
 """The base latency is the least median of this long."""
 MIN_SAMPLES = 50
+FEW_SAMPLES, FEW_SECONDS = 8, 1.0
+"""As few show a queue too, at a target so slow that one request more in front of them is plain to see; but over a second and
+two latencies, or those that a single stall held up would count twice.
+"""
 MAX_SAMPLES = 512
 """Latencies of one interval that are kept; the median of more is no better."""
-BURST_SECONDS = 0.005
-"""The client's own bucket: a full-size one breaks small buckets of the target after every pause (section 6, point 11)."""
-TIMER_SECONDS = 0.002
-"""Event loop timers are late by up to a millisecond or two; that much is made up for, at any rate."""
+SLACK_SECONDS = 0.005
+"""So late a request may be and is still made up for: a wait of 2 ms at least, a timer late by a millisecond or two, and a clock
+of whole milliseconds; with 2 ms, 250 a second lost 2.5 %. A longer one would break small buckets of the target after every
+pause (section 6, point 11).
+"""
 
 
 TOLD_SHARE = 0.98
@@ -161,6 +173,14 @@ class State:
     cut_closed_seconds: float = 0.0
     accepted_since_cut: int = 0
     throttled_since_cut: int = 0
+    # Exhaustion: the first request refused at about the present rate: when it was sent, at which rate, when the news of it came,
+    # how much was accepted until then, and the answers to requests sent after it.
+    exhausted_sent_at: float = inf
+    exhausted_rate: float = START_PER_SECOND
+    exhausted_at: float = -inf
+    exhausted_position: int = 0
+    exhausted_accepted: int = 0
+    exhausted_throttled: int = 0
 
     run_started: float = 0.0
     run_accepted: int = 0
@@ -203,6 +223,8 @@ class State:
     outage_ended: float = -inf
 
     smoothed_latency: float = 0.0
+    # About the least latency of the last thousand answers.
+    least_latency: float = inf
     base_latency: float | None = None
     interval_started: float | None = None
     interval_answers: int = 0
@@ -212,8 +234,11 @@ class State:
     slow_intervals: int = 0
     # Successes a second, measured over a quarter of a second or one latency.
     delivered: float = 0.0
+    # The least latency of what was delivered then, and of what was since.
+    delivered_least: float = 0.0
     bucket_started: float | None = None
     bucket_answers: int = 0
+    bucket_least: float = inf
 
     def copy(self) -> State:
         """Return a state that shares nothing with this one."""

@@ -109,6 +109,12 @@ def _steady() -> Iterator[Case]:
             yield _cell("steady 5/s short", None, kind, make, 5, latency=latency, sigma=sigma, seconds=130.0)
 
 
+def _loopback() -> Iterator[Case]:
+    """Make the emulator's own queue, a second long, close by: latency shows it before it is full."""
+    for rate in (5, 50, 250, 1000):
+        yield _cell("close by", STRICT, "leaky1", LeakyQueue, rate, latency=0.001)
+
+
 def _headers() -> Iterator[Case]:
     for kind, make in LIMITERS.items():
         for rate in HIGH:
@@ -177,4 +183,4 @@ def _workers(count: int) -> Make:
 
 def grid() -> list[Case]:
     """Return every cell."""
-    return [*_steady(), *_headers(), *_changes(), *_hard(), *_long()]
+    return [*_steady(), *_loopback(), *_headers(), *_changes(), *_hard(), *_long()]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, exp, inf, pi, sin
 
-from loader.rate import Acquired, Sent, Success, Throttled, apply, begin, in_flight_cap, next_send_at
+from loader.rate import Sent, Throttled, acquire, apply, begin, in_flight_cap, next_send_at, succeed
 from tests.unit.rate_limiters import Limiter
 
 SEND, ARRIVE, ANSWER, NEIGHBOUR = range(4)
@@ -115,7 +115,7 @@ class _World:
 
     def send(self, now: float) -> None:
         self.number += 1
-        apply(self.state, Acquired(self.number), now)
+        acquire(self.state, self.number, now)
         sent = Sent(self.number, now, self.state.rate)
         self.push(now + self.latency() / 2, ARRIVE, sent)
 
@@ -137,7 +137,7 @@ class _World:
         elif said[0]:
             self.accepted.append(now)
             self.latencies.append(now - sent.at)
-            apply(self.state, Success(sent, now - sent.at), now)
+            succeed(self.state, sent.number, sent.at, now - sent.at, now)
         else:
             self.throttled.append(now)
             apply(self.state, Throttled(sent, said[1]), now)

@@ -10,7 +10,7 @@ import pytest
 
 from loader.throttle import AutoThrottle, Failed, FixedThrottle, Success, Throttle, Throttled
 from tests.unit.admissions import admissions, late_sleep
-from tests.unit.rate_limiters import FixedWindow, TokenBucket
+from tests.unit.rate_limiters import FixedWindow, LeakyQueue, TokenBucket
 from tests.unit.virtual_loop import run_virtual
 
 # --- a rate that is found ------------------------------------------------------------------------------------------------
@@ -51,6 +51,93 @@ def test_auto_finds_the_limit_with_late_timers(limit: float) -> None:
     late = [at for at in accepted if at > 20]
     assert len(late) / 40 >= 0.95 * limit
     assert sum(at > 20 for at in refused) / len(late) < 0.01
+
+
+@pytest.mark.parametrize("limit", [5.0, 250.0, 1000.0])
+def test_auto_keeps_just_below_what_a_queue_close_by_is_served_at(limit: float) -> None:
+    """The emulator's own, over loopback: a queue a second long, a clock of whole milliseconds, timers that are late."""
+    start, seconds = max(10.0, 100 / limit), 60.0 if limit > 5 else 200.0
+    target, draw = LeakyQueue(limit), random.Random(2)
+    accepted: list[float] = []
+    refused: list[float] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        throttle = AutoThrottle(clock=lambda: int(1000 * loop.time()) / 1000, sleep=late_sleep(2), draw=draw.random)
+
+        async def work() -> None:
+            while True:
+                ticket = await throttle.admit()
+                await asyncio.sleep(0.0005 + 0.002 * draw.random())
+                is_accepted, _, queued = target.decide(loop.time())
+                await asyncio.sleep(0.0005 + queued + 0.001 * draw.random())
+                (accepted if is_accepted else refused).append(loop.time())
+                seconds = int(1000 * loop.time()) / 1000 - ticket.at
+                throttle.answered(ticket, Success(seconds) if is_accepted else Throttled(None))
+
+        tasks = [asyncio.create_task(work()) for _ in range(64)]
+        await asyncio.sleep(start + seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run_virtual(main())
+    late = sum(at > start for at in accepted)
+    assert late >= 0.965 * limit * seconds
+    assert sum(at > start for at in refused) < 0.01 * late
+
+
+def test_auto_gives_a_ticket_at_once_where_one_is_due_and_only_there() -> None:
+    async def main() -> None:
+        throttle = AutoThrottle(100, draw=lambda: 0.0)
+        first = throttle.admit_now()
+        assert first is not None
+        assert first.rate == 100
+        assert throttle.in_flight == 1
+        assert throttle.admit_now() is None, "not due yet"
+        second = await throttle.admit()
+        await asyncio.sleep(0.1)
+        throttle.pause(1)
+        assert throttle.admit_now() is None, "paused"
+        await asyncio.sleep(1.01)
+        assert (third := throttle.admit_now()) is not None
+        assert [first.number, second.number, third.number] == [1, 2, 3]
+
+    run_virtual(main())
+
+
+def test_auto_gives_none_at_once_while_somebody_waits() -> None:
+    async def main() -> None:
+        now = 0.0
+        throttle = AutoThrottle(100, clock=lambda: now, sleep=lambda _: asyncio.sleep(1))
+        assert throttle.admit_now() is not None
+        waiting = asyncio.create_task(throttle.admit())
+        await asyncio.sleep(0)
+        now = 10.0
+        assert throttle.admit_now() is None
+        assert (await waiting).number == 2
+
+    run_virtual(main())
+
+
+def test_auto_gives_none_at_once_while_too_many_are_in_flight_or_the_gate_is_closed() -> None:
+    async def main() -> None:
+        throttle = AutoThrottle(10_000, draw=lambda: 0.0)
+        tickets = []
+        for _ in range(200):
+            await asyncio.sleep(0.001)
+            ticket = throttle.admit_now()
+            tickets += [] if ticket is None else [ticket]
+        assert len(tickets) == throttle.in_flight == 64
+        throttle.answered(tickets[0], Success(0.001))
+        assert throttle.admit_now() is not None
+        for ticket in tickets[1:]:
+            throttle.answered(ticket, Throttled(None))
+        await asyncio.sleep(10)
+        assert throttle.admit_now() is None, "a canary waits its turn, and its jitter"
+        assert (await throttle.admit()).number == 66
+
+    run_virtual(main())
 
 
 def test_auto_paces_evenly_and_never_catches_up() -> None:
