@@ -89,7 +89,8 @@ def _growth(state: State, rate: float) -> float:
     growth = LONG_GROWTH / state.scale if is_long else GROWTH_PER_SECOND
     excess = rate / state.ceiling - ACCELERATE_ABOVE
     if excess > 0:
-        growth *= min(MAX_ACCELERATION, 2.0 ** (excess / 0.05))
+        # Bounded as above: beside a ceiling that the target's headers named, the rate may be hundreds of times as high.
+        growth *= min(MAX_ACCELERATION, 2.0 ** min(excess / 0.05, 64.0))
     elif rate < (1.0 if state.is_searching else FREE_BELOW if is_long else 0.0) * state.ceiling:
         growth *= SEARCH_ACCELERATION
     growth = min(growth, GROWTH_PER_ANSWER * rate)

@@ -182,3 +182,12 @@ def test_a_slow_target_is_asked_for_at_most_one_percent_more_per_answer() -> Non
     state.mode, state.ceiling, state.delivered, state.grown_until = "probe", 0.5, 100.0, 1000.0
     grown = step(state, Acquired(1), 1010.0)
     assert grown.rate == pytest.approx(1.105, rel=0.02)
+
+
+@pytest.mark.parametrize("ceiling", [1e-3, 0.5, 1.0])
+def test_growth_is_finite_however_far_the_rate_is_above_its_ceiling(ceiling: float) -> None:
+    # Seed 13856 of the simulation: the exponent of the acceleration overflowed.
+    state = holding(5000.0)
+    state.mode, state.ceiling, state.delivered = "probe", ceiling, 5000.0
+    grown = step(state, Success(sent(1, 1000.9), 0.05), 1001.0)
+    assert 5000.0 <= grown.rate < 10_000.0
