@@ -75,9 +75,11 @@ class RetryPolicy:
         if bad_seconds >= self.patience_seconds:
             return GiveUp(f"no good answer for {bad_seconds:.0f} s; the last was: {retry.reason}")
         schedule = self.throttle if retry.is_throttled else self.fault
+        # Whoever waits as long as the patience lasts gets no good answer meanwhile, and gives up by himself.
+        most = self.patience_seconds / 2
         # A pause of everything lasts half of the cap at least: with full jitter alone it could be none.
-        pause = schedule.cap_seconds * (0.5 + draw / 2)
-        seconds = schedule.ceiling_seconds(attempt) * draw if has_budget else pause
+        pause = min(schedule.cap_seconds, most) * (0.5 + draw / 2)
+        seconds = min(schedule.ceiling_seconds(attempt), most) * draw if has_budget else pause
         if retry.after_seconds is not None:
             # The base above the floor: chunks that were refused together were all told the same time.
             floor = min(max(retry.after_seconds, 0.0), self.max_retry_after_seconds)
