@@ -41,9 +41,14 @@ class Reopening:
         self.unsent = {
             (source, number)
             for source, first, last in log.state.notes.get(UNSENT_NOTE) or ()
-            for number in range(first, last + 1)
+            for live in log.state.open_windows()
+            if live.window.source == source
+            for number in range(max(first, live.window.first), min(last + 1, live.window.end))
         }
-        """Lines of open windows that have certainly not left, by an earlier execution's note."""
+        """Lines of open windows that have certainly not left, by an earlier execution's note.
+
+        Only of those: a line whose intent got lost behind the note is new, and may leave before another note is written.
+        """
         self.coming: Sequence[Sequence[Record]] = ()
         """Records of the window that is being intended: not work yet, so they have not left either."""
         self.holds_back = False

@@ -208,6 +208,17 @@ def test_what_a_finished_source_grew_by_is_loaded_after_a_crash_at_the_start(kin
             assert not wrong_of(case_of(kind, 6), first, second), (at, blow)
 
 
+def test_a_note_of_unsent_lines_counts_for_none_whose_intent_was_lost() -> None:
+    # Seed 29867: the crash took the intent and left the note before it. The next execution carried the note along while the first
+    # record left, and the one after that sent it again, unasked, before the target showed it.
+    plan = parse_plan(b'{"ozari": {"read_delay_seconds": 1.0}}', is_json=True)
+    case = replace(case_of("insert", 4), plan=plan)
+    for at in range(12, 18):
+        for step in range(12):
+            first, second = trouble("process", disk=at, moment=0.9), trouble("process", seconds=0.05 + step * 0.02)
+            assert not wrong_of(case, first, second), (at, step)
+
+
 def test_a_process_that_stands_still_while_it_drains_ends_all_the_same() -> None:
     case = replace(case_of("insert"), weather=Weather(0.02, outages=(Outage(0.2, 9.0, "silent"),)))
     for step in range(10):
