@@ -44,10 +44,11 @@ class Upkeep:
         self._snapshot_at = writer.size
         self._snapshot_size = 0
         self._task: asyncio.Task[None] | None = None
+        self._is_ending = False
 
     def look(self, flush: Callable[[], None]) -> None:
         """Begin what is due, unless something is under way or the disk has failed."""
-        if self._writer.failure or (self._task and not self._task.done()):
+        if self._is_ending or self._writer.failure or (self._task and not self._task.done()):
             return
         lines = max((lane.settled_lines for lane in self._state.lanes.values()), default=0)
         is_amended = len(self._state.amendments) >= self._sizes.amended_lines
@@ -55,7 +56,8 @@ class Upkeep:
             self._task = asyncio.get_running_loop().create_task(self._run(flush, is_all=False))
 
     async def finish(self, flush: Callable[[], None]) -> None:
-        """Fold all that is settled, at a clean end."""
+        """Fold all that is settled, at a clean end. Nothing is begun beside it any more."""
+        self._is_ending = True
         await self.wait()
         if self._writer.failure is None:
             await self._run(flush, is_all=True)

@@ -465,3 +465,41 @@ async def test_a_fold_whose_body_was_torn_is_made_again(disk: Any, tools: Tools)
     assert again.state.counts == log.state.counts
     await again.close()
     assert slots_of(disk) == slots
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+@pytest.mark.parametrize("turns", [0, 4, 12, 30])
+async def test_a_log_that_is_closed_leaves_nothing_at_work(tools: Tools, turns: int, is_cancelled: bool) -> None:
+    # Seeds 33689 and 11782 of the simulation: a fold was begun beside the last one, or its file was closed under it.
+    busy: set[object] = set()
+
+    class Slow:
+        def __call__(self, work: Any, /) -> Any:
+            async def wait() -> Any:
+                busy.add(work)
+                for _ in range(turns):
+                    await asyncio.sleep(0.002)
+                busy.discard(work)
+                return work()
+
+            return asyncio.ensure_future(wait())
+
+        def close(self) -> None:
+            assert not busy
+
+    before = asyncio.all_tasks()
+    # Always due for a new generation: each sync looks whether one may be begun.
+    log = await new(replace(tools, new_worker=Slow, sizes=replace(tools.sizes, rotate_bytes=1, close_bytes=10**9)))
+    for first in range(1, 100, 8):
+        await log.intend([window(first, first + 8)])
+        for line in range(first, first + 8):
+            log.settle(spots(line), [Created(line)])
+    closing = asyncio.create_task(log.close())
+    if is_cancelled:
+        for _ in range(2):
+            await asyncio.sleep(0.003)
+            closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    assert not busy
+    await asyncio.sleep(0)
+    assert not {task for task in asyncio.all_tasks() - before if not task.done()}
