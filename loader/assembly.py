@@ -26,7 +26,7 @@ OZARI_CONCURRENCY = 32
 CANBUS_CONCURRENCY = 4
 """Four requests of 1,000 records each already fill the wire (performance.md 3b)."""
 MIN_WINDOW_LINES = 64
-WINDOW_ROUNDS = 4
+WINDOW_ROUNDS = 2
 """Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record."""
 MAX_OUTSTANDING_RECORDS = 20_000
 
@@ -41,8 +41,8 @@ class Sizes:
 
     @property
     def lookahead(self) -> int:
-        """Return how many records may wait for a worker before reading pauses: a window is read and synced meanwhile."""
-        return self.window_lines // 2 if self.max_records > 1 else self.window_lines
+        """Return how many records may wait for a worker before reading pauses."""
+        return self.window_lines // 2
 
     @property
     def crash_bound(self) -> int:
