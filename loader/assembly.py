@@ -26,7 +26,7 @@ OZARI_CONCURRENCY = 32
 CANBUS_CONCURRENCY = 4
 """Four requests of 1,000 records each already fill the wire (performance.md 3b)."""
 MIN_WINDOW_LINES = 64
-WINDOW_ROUNDS = 2
+WINDOW_ROUNDS = 4
 """Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record."""
 MAX_OUTSTANDING_RECORDS = 20_000
 

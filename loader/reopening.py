@@ -98,8 +98,8 @@ class Reopening:
                     self.unsent.difference_update(map(place_of, some))
 
     async def _fill_gaps(self, reader: AnyReader) -> None:
-        """Take lines into doubt that lie below the last intent and that a shortened log does not know."""
-        gaps = list(self._log.state.gaps(reader.source))
+        """Take lines into doubt that were intended and that a shortened log does not know."""
+        gaps = self._log.forgotten(reader.source)
         if not gaps:
             return
         cursor = reader.cursor()
@@ -112,6 +112,7 @@ class Reopening:
                 await self._doubt_window(draft)
 
     async def _doubt_window(self, draft: Draft) -> None:
+        await self._parts.work.room()
         await self._log.intend([draft.window()])
         self._parts.settlement.refuse(*draft.refusals())
         self._doubt(draft.records, FORGOTTEN)

@@ -29,7 +29,7 @@ from loader.checkpoint.storage import DiskStorage
 from loader.checkpoint.taking import Taken, create, take
 from loader.checkpoint.tools import Sizes, Tools, Worker
 from loader.checkpoint.upkeep import Upkeep
-from loader.checkpoint.windows import Letter, Place, Slot, Window, check_window, intent_of, letter_of
+from loader.checkpoint.windows import Gap, Letter, Place, Slot, Window, check_window, intent_of, letter_of
 from loader.checkpoint.writer import Writer, free_ballast
 from loader.finishing import unhurried
 from loader.model import Outcome
@@ -129,6 +129,17 @@ class CheckpointLog:
         for window in windows:
             self._turn.say(window)
         await self.sync()
+        try:
+            self._taken.marks.tell(windows)
+        except OSError as error:
+            self._writer.fail("checkpoint.intended cannot be written", error)
+            raise self._writer.failure or error from error
+
+    def forgotten(self, source: int) -> list[Gap]:
+        """Return the lines that were intended and of which the log knows nothing: it came back shorter than it was."""
+        gaps = self.state.gaps(source)
+        (line, offset), (end, end_offset) = self.state.last_intent_end(source), self._taken.marks.end(source)
+        return [*gaps, Gap(source, line, end, offset, end_offset)] if end > line else gaps
 
     def settle(self, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:
         """Say how lines of one source ended, outcomes in the order of the lines. A later outcome of a line counts.
@@ -192,6 +203,7 @@ class CheckpointLog:
             self._flush()
             await self._writer.close()
             self._taken.settled.file.close()
+            self._taken.marks.close()
             free_ballast(self._taken.storage)
             self._worker.close()
         if before is None and self.failure:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loader.checkpoint.format import Header, Opened, seal, seed_of
+from loader.checkpoint.marks import Marks
 from loader.checkpoint.opening import Opening, find_header, read_run, unwritten
 from loader.checkpoint.replay import HINT
 from loader.checkpoint.rotation import next_generation, put_in_place
@@ -34,13 +35,13 @@ class Taken:
     storage: Storage
     log: File
     settled: Settled
+    marks: Marks
     state: State
     next_n: int
 
     def close(self) -> None:
         """Give it up as it is."""
-        self.log.close()
-        self.settled.file.close()
+        _close(self.log, self.settled, self.marks)
 
 
 def create(storage: Storage, header: Header, opened: Opened) -> Taken:
@@ -50,23 +51,25 @@ def create(storage: Storage, header: Header, opened: Opened) -> Taken:
     """
     log: File | None = None
     settled: Settled | None = None
+    marks: Marks | None = None
     try:
         log = storage.create(LOG)
         _lock(log)
         _write(log, seal(header, seed_of(header.run)))
         storage.sync()
         settled = _fresh_settled(storage, header.run)
+        marks = Marks.open(storage, header.run)
         state = State(header)
         next_n = _open_up(storage, log, state, opened, header.n + 1)
     except FileExistsError:
         raise
     except OSError as error:
-        _close(log, settled)
+        _close(log, settled, marks)
         raise _failed(error) from error
     except BaseException:
-        _close(log, settled)
+        _close(log, settled, marks)
         raise
-    return Taken(storage, log, settled, state, next_n)
+    return Taken(storage, log, settled, marks, state, next_n)
 
 
 def take(
@@ -78,6 +81,7 @@ def take(
     """
     log: File | None = None
     settled: Settled | None = None
+    marks: Marks | None = None
     try:
         log = open_locked(storage)
         log.sync()
@@ -88,16 +92,17 @@ def take(
         opening = read_run(log, settled, found)
         if opening.state.is_shortened and not may_be_shorter:
             raise LogDamaged("checkpoint.log is shorter than it was: checkpoint.settled knows of later entries", HINT)
-        return _mend(storage, log, settled, opening, opened)
+        marks = Marks.open(storage, run_id)
+        return _mend(storage, log, settled, marks, opening, opened)
     except OSError as error:
-        _close(log, settled)
+        _close(log, settled, marks)
         raise _failed(error) from error
     except BaseException:
-        _close(log, settled)
+        _close(log, settled, marks)
         raise
 
 
-def _mend(storage: Storage, log: File, settled: Settled, opening: Opening, opened: Opened) -> Taken:
+def _mend(storage: Storage, log: File, settled: Settled, marks: Marks, opening: Opening, opened: Opened) -> Taken:
     state = opening.state
     if log.size() > opening.good_bytes:
         _cut(storage, log, opening)
@@ -118,7 +123,7 @@ def _mend(storage: Storage, log: File, settled: Settled, opening: Opening, opene
         state.header = header
         next_n += 2
     next_n = _open_up(storage, log, state, opened, next_n)
-    return Taken(storage, log, settled, state, next_n)
+    return Taken(storage, log, settled, marks, state, next_n)
 
 
 def _cut(storage: Storage, log: File, opening: Opening) -> None:
@@ -211,11 +216,10 @@ def _open_settled(storage: Storage, run_id: str) -> Settled:
     return Settled(file, run_id)
 
 
-def _close(log: File | None, settled: Settled | None) -> None:
-    if log:
-        log.close()
-    if settled:
-        settled.file.close()
+def _close(log: File | None, settled: Settled | None, marks: Marks | None) -> None:
+    for file in (log, settled.file if settled else None, marks):
+        if file:
+            file.close()
 
 
 def _failed(error: OSError) -> LogStorageFailed:

@@ -130,7 +130,8 @@ async def test_outcomes_are_synced_without_being_asked(tmp_path: Path) -> None:
         await asyncio.sleep(0.01)
     await log.close()
     assert list(iter_ids(tmp_path)) == [(0, 1, 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.log", "checkpoint.settled"]
+    files = ["checkpoint.intended", "checkpoint.log", "checkpoint.settled"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
