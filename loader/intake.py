@@ -72,7 +72,9 @@ class Intake:
         self._readers = readers
         self._limits = limits
         self._held: list[Draft] = []  # a window that waits for the next one
-        self.reopening = Reopening(parts, log, limits.window_lines, self._let_go)
+        self.reopening = Reopening(
+            parts, log, limits.window_lines, self._let_go, asks_first=lambda: self.suspicion is not None
+        )
 
     @property
     def is_waiting(self) -> bool:

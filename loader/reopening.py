@@ -35,6 +35,7 @@ class Reopening:
         log: CheckpointLog,
         window_lines: int,
         let_go: Callable[[Sequence[Record]], Awaitable[None]],
+        asks_first: Callable[[], bool],
     ) -> None:
         self.ambiguous: Sequence[AmbiguousLine] = ()
         """Lines that earlier executions left ambiguous and that can be asked about now."""
@@ -57,6 +58,7 @@ class Reopening:
         self._log = log
         self._window_lines = window_lines
         self._let_go = let_go
+        self._asks_first = asks_first
 
     async def run(self, reader: AnyReader) -> None:
         """Take up everything that is open of one source."""
@@ -115,7 +117,11 @@ class Reopening:
         await self._parts.work.room()
         await self._log.intend([draft.window()])
         self._parts.settlement.refuse(*draft.refusals())
-        self._doubt(draft.records, FORGOTTEN)
+        if self._parts.work.is_solo and self._asks_first():
+            # No doubt is asked about before the word is proved, and it may be these lines by which it can be.
+            await self._let_go(draft.records)
+        else:
+            self._doubt(draft.records, FORGOTTEN)
 
     async def _revisit(self, reader: AnyReader) -> None:
         """Take ambiguous lines into doubt again."""
