@@ -582,6 +582,18 @@ FLOW = (
         by=("unit/test_worker.py",),
     ),
     bug(
+        "a refusal forgotten in --ordered",
+        "The next record leaves before the refusal of the one before is durable: after a crash that one is created behind it.",
+        Edit("loader/worker.py", "            if parts.settlement.is_order_at_stake:\n", "            if False:\n"),
+        by=("simulation/test_found.py::test_a_refusal_that_is_forgotten_does_not_put_its_record_behind_later_ones",),
+    ),
+    bug(
+        "a wait that outlasts the patience",
+        "A pause of the loader's own is as long as the silence for which it gives up.",
+        Edit("loader/retry.py", "most = self.patience_seconds / 2\n", "most = 2 * self.patience_seconds\n"),
+        by=("unit/test_retry.py",),
+    ),
+    bug(
         "order of --ordered lost",
         "A record goes out although one before it has no outcome.",
         Edit(
@@ -647,6 +659,24 @@ DISK = (
         "A hole in what was durable is cut off with all behind it, and its records are sent again.",
         Edit("loader/checkpoint/replay.py", "        if entry.s >= expected:\n", "        if False:\n"),
         by=("unit/checkpoint/test_damage.py",),
+    ),
+    bug(
+        "marks beside the log not looked at",
+        "A log that was cut by hand counts as whole, and what it has forgotten as new.",
+        Edit("loader/checkpoint/file.py", " if end > line else gaps\n", " if False else gaps\n"),
+        by=("unit/checkpoint/test_marks.py",),
+    ),
+    bug(
+        "a log closed under its own thread",
+        "A second cancellation closes the file that a fold is being written to.",
+        Edit("loader/checkpoint/file.py", "await unhurried(self._close())", "await self._close()"),
+        by=("unit/checkpoint/test_file.py",),
+    ),
+    bug(
+        "a line end taken for a change",
+        "A source that grew behind a line without line end is refused when it grows again.",
+        Edit("loader/fingerprint.py", "cursor.move_to(max(this.offset, cursor.offset))", "cursor.move_to(this.offset)"),
+        by=("unit/test_fingerprint.py",),
     ),
     bug(
         "a lost beginning believed",
