@@ -93,7 +93,8 @@ class Reconciler:
             return
         now = self._world.clock()
         for record in records:
-            if self.remedy is None and record.lock is None:  # else a late effect could undo what goes behind the lock
+            # Behind a lock, or in order, a late effect would come behind what was sent later.
+            if self.remedy is None and record.lock is None and not self._work.is_ordered:
                 self._leave(record, reason)
                 continue
             if status is not None:

@@ -76,7 +76,7 @@ class RetryPolicy:
             return GiveUp(f"no good answer for {bad_seconds:.0f} s; the last was: {retry.reason}")
         schedule = self.throttle if retry.is_throttled else self.fault
         # Whoever waits as long as the patience lasts gets no good answer meanwhile, and gives up by himself.
-        most = self.patience_seconds / 2
+        most = self.patience_seconds / 4
         # A pause of everything lasts half of the cap at least: with full jitter alone it could be none.
         pause = min(schedule.cap_seconds, most) * (0.5 + draw / 2)
         seconds = min(schedule.ceiling_seconds(attempt), most) * draw if has_budget else pause

@@ -590,7 +590,7 @@ FLOW = (
     bug(
         "a wait that outlasts the patience",
         "A pause of the loader's own is as long as the silence for which it gives up.",
-        Edit("loader/retry.py", "most = self.patience_seconds / 2\n", "most = 2 * self.patience_seconds\n"),
+        Edit("loader/retry.py", "most = self.patience_seconds / 4\n", "most = 2 * self.patience_seconds\n"),
         by=("unit/test_retry.py",),
     ),
     bug(

@@ -129,7 +129,9 @@ def test_updates_of_a_row_keep_their_order_over_a_resume() -> None:
 def test_an_update_that_is_held_holds_its_row_until_no_late_effect_can_come() -> None:
     late = {"kind": "late_commit", "seconds": 3.0, "times": 1, "operations": ["update"]}
     case = case_of("update", 2, faults=[late], rows=1)
-    assert not wrong_of(replace(case, options=replace(OPTIONS, ambiguous="hold")))
+    for is_ordered in (False, True):  # seed 48490: in order there are no locks
+        options = replace(OPTIONS, ambiguous="hold", is_ordered=is_ordered)
+        assert not wrong_of(replace(case, options=options)), is_ordered
 
 
 def test_an_ambiguous_update_is_not_sent_again_over_a_later_one() -> None:
