@@ -72,6 +72,8 @@ class Intake:
         self._readers = readers
         self._limits = limits
         self._held: list[Draft] = []  # a window that waits for the next one
+        # Below it lines were intended before, whatever the log knows of that.
+        self._marked_ends = {reader.source: log.marked_end(reader.source) for reader in readers}
         self.reopening = Reopening(
             parts, log, limits.window_lines, self._let_go, asks_first=lambda: self.suspicion is not None
         )
@@ -175,7 +177,8 @@ class Intake:
         await self._log.intend([draft.window() for draft in drafts])
         for draft in drafts:
             self._parts.settlement.refuse(*draft.refusals())
-            if self.suspicion is not None and self.suspicion.is_on:
+            is_marked = draft.first_line < self._marked_ends[draft.source]
+            if self.suspicion is not None and (self.suspicion.is_on or is_marked):
                 await self.suspicion.release(draft.records)
             else:
                 self.release(draft.records)

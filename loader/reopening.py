@@ -101,7 +101,9 @@ class Reopening:
 
     async def _fill_gaps(self, reader: AnyReader) -> None:
         """Take lines into doubt that were intended and that a shortened log does not know."""
-        gaps = self._log.forgotten(reader.source)
+        # No doubt is asked about before the word is proved, and it may be these lines by which it can be: then the intake asks.
+        is_left = self._parts.work.is_solo and self._asks_first()
+        gaps = self._log.state.gaps(reader.source) if is_left else self._log.forgotten(reader.source)
         if not gaps:
             return
         cursor = reader.cursor()
@@ -117,11 +119,7 @@ class Reopening:
         await self._parts.work.room()
         await self._log.intend([draft.window()])
         self._parts.settlement.refuse(*draft.refusals())
-        if self._parts.work.is_solo and self._asks_first():
-            # No doubt is asked about before the word is proved, and it may be these lines by which it can be.
-            await self._let_go(draft.records)
-        else:
-            self._doubt(draft.records, FORGOTTEN)
+        self._doubt(draft.records, FORGOTTEN)
 
     async def _revisit(self, reader: AnyReader) -> None:
         """Take ambiguous lines into doubt again."""

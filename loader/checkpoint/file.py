@@ -132,13 +132,16 @@ class CheckpointLog:
         try:
             self._taken.marks.tell(windows)
         except OSError as error:
-            self._writer.fail("checkpoint.intended cannot be written", error)
-            raise self._writer.failure or error from error
+            raise self._writer.failed_with("checkpoint.intended cannot be written", error) from error
+
+    def marked_end(self, source: int) -> int:
+        """Return the line that no mark beside the log holds, nor any behind it."""
+        return self._taken.marks.end(source)[0]
 
     def forgotten(self, source: int) -> list[Gap]:
         """Return the lines that were intended and of which the log knows nothing: it came back shorter than it was."""
-        gaps = self.state.gaps(source)
-        (line, offset), (end, end_offset) = self.state.last_intent_end(source), self._taken.marks.end(source)
+        gaps, marks = self.state.gaps(source), self._taken.marks
+        (line, offset), (end, end_offset) = self.state.last_intent_end(source), marks.end(source)
         return [*gaps, Gap(source, line, end, offset, end_offset)] if end > line else gaps
 
     def settle(self, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:

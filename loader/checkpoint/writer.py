@@ -116,6 +116,11 @@ class Writer:
         """Take notice that the disk failed: the run must stop. What can still be written is."""
         self.give_up(LogStorageFailed(f"{what}: {error.strerror or type(error).__name__}", _HINT))
 
+    def failed_with(self, what: str, error: OSError) -> Exception:
+        """Do the same, and return what is to be raised."""
+        self.fail(what, error)
+        return self.failure or error
+
     def give_up(self, failure: Exception) -> None:
         """Let nobody wait any more. The first failure is the one that is told."""
         if self.failure is None:
