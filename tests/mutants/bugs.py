@@ -422,7 +422,7 @@ DOUBT = (
     bug(
         "a shortened log believed",
         "A log that came back shorter is gone on with, and what it forgot is sent again unasked.",
-        Edit("loader/intake.py", "if self.suspicion is not None and self.suspicion.is_on:", "if False:"),
+        Edit("loader/intake.py", "if self.suspicion is not None and (self.suspicion.is_on or is_marked):", "if False:"),
         by=(GAPS,),
     ),
 )
