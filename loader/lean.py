@@ -1,4 +1,4 @@
-"""The lean transport: aiohttp's connections and its C parser, without its session. Three times the requests of a core.
+"""The lean transport: aiohttp's connections and its C parser, without its session. More than twice the requests of a core.
 
 What a session does for each request anew (merge headers, build a request and an answer object, start two timers and a
 task) is done once here: the head of each path is built beforehand, and a request is that head, its length, and the body.
