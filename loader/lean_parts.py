@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+
+from loader.finishing import at_once
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
@@ -62,7 +63,7 @@ def _reads_an_answer(loop: asyncio.AbstractEventLoop) -> bool:
     handler.connection_made(_Silence())
     handler.set_response_params(read_until_eof=True, auto_decompress=False)
     handler.data_received(_PROBE_HEAD)
-    message, content = _result_of(handler.read())
+    message, content = at_once(handler.read())
     was_busy = handler.should_close and not content.is_eof()
     handler.data_received(_PROBE_REST)
     is_right = message.code == 201 and message.headers["x-probe"] == "a" and whole_of(content) == b"{}"
@@ -70,13 +71,3 @@ def _reads_an_answer(loop: asyncio.AbstractEventLoop) -> bool:
     handler.set_response_params(read_until_eof=True, auto_decompress=False)
     handler.data_received(b"nonsense\r\n\r\n")
     return bool(was_busy and is_right and was_free and handler.should_close)
-
-
-def _result_of(reading: Coroutine[Any, Any, Any]) -> Any:
-    """Return what a coroutine returns that has nothing to wait for."""
-    try:
-        reading.send(None)
-    except StopIteration as end:
-        return end.value
-    reading.close()
-    raise RuntimeError("an answer that has come is waited for")

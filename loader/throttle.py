@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiolimiter import AsyncLimiter
 
+from loader.finishing import at_once
 from loader.model import new_tuple
 from loader.pacing import AutoThrottle
 from loader.waiting import MIN_WAIT_SECONDS, Failed, Line, Signal, Success, Throttled, Ticket
@@ -204,7 +205,7 @@ class FixedThrottle:
             return True
         for block in (self._block, 0):
             if self._limiter.has_capacity(missing + block):
-                _at_once(self._limiter.acquire(missing + block))
+                at_once(self._limiter.acquire(missing + block))
                 self._pocket = block
                 return True
         return False
@@ -220,7 +221,7 @@ class FixedThrottle:
         """Replace the limiter by one of the present rate that is as empty as the old one, so that no second burst comes."""
         missing = self._depth - self._tokens(now)
         self._limiter = AsyncLimiter(self._depth, self._depth / self._drip)
-        _at_once(self._limiter.acquire(missing))
+        at_once(self._limiter.acquire(missing))
         self._pocket = 0
         self._is_limiter_old = False
 
@@ -252,13 +253,3 @@ class FixedThrottle:
             return
         self._climb_at = now + CLIMB_SECONDS
         self._set_drip(min(self._drip * CLIMB_FACTOR, self._top_drip))
-
-
-def _at_once(taking: Coroutine[Any, Any, None]) -> None:
-    """Carry out a taking of tokens that has nothing to wait for: they are there."""
-    try:
-        taking.send(None)
-    except StopIteration:
-        return
-    taking.close()
-    raise RuntimeError("tokens that are there are waited for")
