@@ -84,15 +84,16 @@ class Channel:
     ) -> Response | NoResponse:
         """Take a token, send, and tell throttle and breaker. Only a record's own request (`is_record`) moves the breaker.
 
-        Whatever else is asked goes out alone: by the answer to another question a record that is there would be absent, and sent
-        again. A record's own answer repeats it, or gives ids.
+        Whatever else is asked goes before the records that wait: a target that refuses nearly all of them would refuse it, too.
+        And it goes out alone: by the answer to another question a record that is there would be absent, and sent again. A
+        record's own answer repeats it, or gives ids.
         `passage`: a record's, which may go on with other records; the reply to the last one is returned.
         `task`: the running one, where the caller has it at hand; to ask for it costs as much as a ticket.
         """
         if not is_record:
             request = Request(request.method, request.path, request.body, is_alone=True)
         passage = passage or Passage()
-        ticket = self.throttle.admit_now() or await self.throttle.admit()
+        ticket = self.throttle.admit_now() or await self.throttle.admit(is_first=not is_record)
         task = task or asyncio.current_task()
         assert task is not None  # noqa: S101 -- admit was awaited, so there is a task; this tells mypy
         self.sending.add(task)

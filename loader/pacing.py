@@ -40,9 +40,9 @@ class AutoThrottle:
         # The gate for which a jitter was drawn, and the time drawn.
         self._canary_gate = (-inf, -inf)
 
-    async def admit(self) -> Ticket:
+    async def admit(self, *, is_first: bool = False) -> Ticket:
         """Wait until one request may be sent."""
-        return self.admit_now() or await self._line.admit()
+        return self.admit_now() or await self._line.admit(is_first=is_first)
 
     def admit_now(self) -> Ticket | None:
         """Give a ticket where one is due and nobody waits; not while the gate is closed: a canary's time has its jitter."""

@@ -1,8 +1,9 @@
 """How fast requests are admitted: every request to the target takes a ticket here, directly before it is sent.
 
 Two kinds. `FixedThrottle`, here: the rate that the user gave, as a token bucket of aiolimiter, which is used nowhere else.
-`AutoThrottle`, in `pacing`: the rate that `rate` finds, evenly paced. Both pause all traffic after a 429 and lower the
-rate. Neither knows requests, targets or HTTP: the caller says how each ticket ended, lost ones too.
+`AutoThrottle`, in `pacing`: the rate that `rate` finds, evenly paced. Both pause all traffic after a 429, lower the rate,
+and let one request go ahead of the others, as a canary. Neither knows requests, targets or HTTP: the caller says how each
+ticket ended, lost ones too.
 """
 
 from __future__ import annotations
@@ -27,12 +28,18 @@ LATENESS_SECONDS = 0.004
 DEFAULT_BURST_SECONDS = 0.05
 JITTER = 0.1
 CUT_FACTOR = 0.85
+MAX_CUT_FACTOR = 0.5
+SOON_SECONDS = 10.0
+"""A 429 so soon after the last pause says that the cut was too small: the next one goes down to what the target took since."""
 CLIMB_FACTOR = 1.05
 CLIMB_SECONDS = 10.0
 MAX_CLIMB_SECONDS = 300.0
 """After each 429 the climb back waits twice as long: a rate that the target refuses is not tried every ten seconds."""
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 60.0
+CANARY_SECONDS = 5.0
+"""How long all others wait for the answer to the one that goes first after a pause, before another goes."""
+CANARY_GLANCE_SECONDS = 0.02
 MAX_BLOCK = 16
 """Tokens taken at once from the limiter: one by one it costs more than all else about a ticket."""
 MAX_RETRY_AFTER_SECONDS = 90.0
@@ -42,8 +49,8 @@ MAX_RETRY_AFTER_SECONDS = 90.0
 class Throttle(Protocol):
     """What admits requests. Contract: each ticket is answered exactly once."""
 
-    async def admit(self) -> Ticket:
-        """Wait until one request may be sent. To be called directly before sending it."""
+    async def admit(self, *, is_first: bool = False) -> Ticket:
+        """Wait until one request may be sent, with `is_first` before all others. To be called directly before sending it."""
         ...
 
     def admit_now(self) -> Ticket | None:
@@ -114,20 +121,30 @@ class FixedThrottle:
         self._number = 0
         self._in_flight = 0
         self._paused_until = -inf
+        # Until when nothing goes without the line: infinity while a canary is to go, or out.
+        self._barred_until = -inf
+        self._canary: Ticket | None = None
         self._cut_at = -inf
+        # What the target took since the last cut.
+        self._taken = 0
         self._climb_at = inf
         self._climb_seconds = CLIMB_SECONDS
         self._next_pause = FIRST_PAUSE_SECONDS
 
-    async def admit(self) -> Ticket:
+    async def admit(self, *, is_first: bool = False) -> Ticket:
         """Wait until one request may be sent."""
-        return self.admit_now() or await self._line.admit()
+        return self.admit_now() or await self._line.admit(is_first=is_first)
 
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
         self._in_flight -= 1
+        if ticket is self._canary:
+            self._canary = None
         if type(signal) is Success:
             if ticket.at > self._cut_at:
+                self._taken += 1
+                if self._barred_until == inf:
+                    self._flow_again()
                 self._next_pause = FIRST_PAUSE_SECONDS
                 if self._drip < self._top_drip:
                     self._climb()
@@ -137,6 +154,7 @@ class FixedThrottle:
     def pause(self, seconds: float) -> None:
         """Admit nothing for this long."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
+        self._barred_until = max(self._barred_until, self._paused_until)
 
     def describe(self) -> str:
         """Say the present rate in a few words."""
@@ -162,7 +180,7 @@ class FixedThrottle:
         if not self._line.is_empty:
             return None
         now, full_at, drip = self._clock(), self._full_at, self._drip
-        if now < self._paused_until:
+        if now < self._barred_until:
             return None
         # As `_tokens`, written out: this is what nearly every request asks.
         if not self._pocket or self._is_limiter_old or (full_at > now and (full_at - now) * drip > self._depth - 1):
@@ -178,7 +196,13 @@ class FixedThrottle:
         now = self._clock()
         if now < self._paused_until:
             return (), max(self._paused_until - now, MIN_WAIT_SECONDS)
+        if self._barred_until == inf:
+            if self._canary is not None and now < self._canary.at + CANARY_SECONDS:
+                return (), CANARY_GLANCE_SECONDS
+            wanted = 1
         tickets = self._give(wanted, now)
+        if self._barred_until == inf and tickets:
+            self._canary = tickets[0]
         # The hair more keeps rounding from costing another round.
         seconds = 0.0 if tickets else (1 - self._tokens(now)) / self._drip + 1e-6
         return tickets, max(seconds, MIN_WAIT_SECONDS)
@@ -210,16 +234,16 @@ class FixedThrottle:
                 return True
         return False
 
-    def _give_back(self, _ticket: Ticket) -> None:
+    def _give_back(self, ticket: Ticket) -> None:
         # Its token is not returned: nobody waits, and the bucket drips a new one.
-        self._in_flight -= 1
+        self.answered(ticket, Failed())
 
     def _tokens(self, now: float) -> float:
         return self._depth - max(0.0, self._full_at - now) * self._drip
 
     def _renew(self, now: float) -> None:
         """Replace the limiter by one of the present rate that is as empty as the old one, so that no second burst comes."""
-        missing = self._depth - self._tokens(now)
+        missing = min(self._depth, self._depth - self._tokens(now))  # the limiter knows no debt, not even of rounding
         self._limiter = AsyncLimiter(self._depth, self._depth / self._drip)
         at_once(self._limiter.acquire(missing))
         self._pocket = 0
@@ -234,18 +258,35 @@ class FixedThrottle:
 
     def _slow_down(self, ticket: Ticket, retry_after: float | None) -> None:
         now = self._clock()
+        is_new = ticket.at > self._cut_at
+        if is_new:
+            self._set_drip(self._drip * self._cut_factor(now))
         asked = retry_after if retry_after is not None and 0 < retry_after <= MAX_RETRY_AFTER_SECONDS else None
         if asked is not None:
             self.pause(asked)
-        if ticket.at <= self._cut_at:
+        if not is_new:
             return
         if asked is None:
             self.pause(self._next_pause * (1 + JITTER * self._draw()))
             self._next_pause = min(2 * self._next_pause, MAX_PAUSE_SECONDS)
         self._cut_at = now
-        self._set_drip(self._drip * CUT_FACTOR)
+        self._taken = 0
+        self._barred_until = inf
         self._climb_at = self._paused_until + self._climb_seconds
         self._climb_seconds = min(2 * self._climb_seconds, MAX_CLIMB_SECONDS)
+
+    def _flow_again(self) -> None:
+        """Let all go behind a canary that came through, with the bucket empty: what was refused was perhaps its burst."""
+        self._barred_until = self._paused_until
+        self._full_at = self._clock() + self._depth / self._drip
+        self._is_limiter_old = True
+
+    def _cut_factor(self, now: float) -> float:
+        seconds = now - self._paused_until
+        if seconds > SOON_SECONDS:
+            return CUT_FACTOR
+        taken_per_second = self._taken / max(seconds, MIN_WAIT_SECONDS)
+        return min(CUT_FACTOR, max(MAX_CUT_FACTOR, taken_per_second / self.rate_per_second))
 
     def _climb(self) -> None:
         now = self._clock()

@@ -1,5 +1,6 @@
 """Tickets and the line for them: who waits for admission, served in order by one task.
 
+Who asks about records goes before those who send them, else a refused question would starve beside a flow without end.
 One task draws for all who wait, so that a thousand waiters cost one timer. It exists only while somebody waits. The line
 knows nothing of rates: it asks its `grant` function for tickets, and hands them out. A waiter that is cancelled loses no
 ticket: one that was already his goes to the next in line.
@@ -54,7 +55,7 @@ Zero: ask again at once. Infinity: ask again when `wake` is called.
 
 
 class Line:
-    """First come, first served. `give_back` is told of a ticket that nobody could use."""
+    """First come, first served, but for those who go first. `give_back` is told of a ticket that nobody could use."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Line:
         self._give_back = give_back
         self._clock = clock
         self._sleep = sleep
+        self._first: deque[asyncio.Future[Ticket]] = deque()
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._task: asyncio.Task[None] | None = None
         # Set while the server of the line waits to be told.
@@ -84,16 +86,16 @@ class Line:
     @property
     def is_empty(self) -> bool:
         """Say whether nobody waits."""
-        return not self._waiting
+        return not self._waiting and not self._first
 
-    async def admit(self) -> Ticket:
-        """Wait for a ticket."""
-        if not self._waiting:
+    async def admit(self, *, is_first: bool = False) -> Ticket:
+        """Wait for a ticket, with `is_first` before all who wait without it."""
+        if self.is_empty:
             tickets, _ = await self._grant(1)
             if tickets:
                 return tickets[0]
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        (self._first if is_first else self._waiting).append(future)
         if self._task is None:
             self._task = asyncio.create_task(self._serve())
         try:
@@ -111,19 +113,20 @@ class Line:
         if future.done() and not future.cancelled():
             self._hand_out(future.result())
         self._drop_cancelled()
-        if not self._waiting and self._task is not None:
+        if self.is_empty and self._task is not None:
             self._task.cancel()
 
     def _hand_out(self, ticket: Ticket) -> None:
         self._drop_cancelled()
-        if self._waiting:
-            self._waiting.popleft().set_result(ticket)
+        if waiting := self._first or self._waiting:
+            waiting.popleft().set_result(ticket)
         else:
             self._give_back(ticket)
 
     def _drop_cancelled(self) -> None:
-        while self._waiting and self._waiting[0].done():
-            self._waiting.popleft()
+        for waiting in (self._first, self._waiting):
+            while waiting and waiting[0].done():
+                waiting.popleft()
 
     async def _serve(self) -> None:
         self._waiting_since = self._clock()
@@ -131,26 +134,27 @@ class Line:
             await self._serve_all()
         except Exception as error:  # noqa: BLE001 -- it is handed to everybody who waits
             # Nobody may wait for ever on a line without a server.
-            for future in self._waiting:
-                if not future.done():
-                    future.set_exception(error)
-            self._waiting.clear()
+            for waiting in (self._first, self._waiting):
+                for future in waiting:
+                    if not future.done():
+                        future.set_exception(error)
+                waiting.clear()
         finally:
             self._waited_seconds += self._clock() - self._waiting_since
             self._waiting_since = None
             self._task = None
-            if self._waiting:
+            if not self.is_empty:
                 # Somebody came between the last one's leaving and this task's end.
                 self._task = asyncio.create_task(self._serve())
 
     async def _serve_all(self) -> None:
         self._drop_cancelled()
-        while self._waiting:
-            tickets, seconds = await self._grant(len(self._waiting))
+        while not self.is_empty:
+            tickets, seconds = await self._grant(len(self._first) + len(self._waiting))
             for ticket in tickets:
                 self._hand_out(ticket)
             self._drop_cancelled()
-            if not self._waiting or seconds <= 0:
+            if seconds <= 0 or not (self._first or self._waiting):
                 continue
             if seconds < inf:
                 await self._sleep(seconds)

@@ -237,6 +237,22 @@ def test_a_death_that_comes_when_its_process_has_ended_strikes_no_later_one() ->
         assert not wrong_of(replace(case_of("insert", 1), seed=seed), late, grown), seed
 
 
+def test_a_rate_hundreds_of_times_too_high_starves_no_question() -> None:
+    # Seed 51607: each question was refused beside bursts of records, until the patience was over, in every execution anew.
+    limit = {"kind": "bucket", "per_second": 5, "burst": 1, "rejects_count": False}
+    case = replace(
+        case_of("insert", 60),
+        target=OzariInsert(TABLE, key="fcode"),
+        options=replace(OPTIONS, rate=Rate(2000.0), concurrency=None, patience_seconds=60.0),
+        plan=parse_plan(json.dumps({"ozari": {"rate_limit": limit}}).encode(), is_json=True),
+        weather=Weather(0.01, lost_after=0.05),
+    )
+    result = run_case(case)
+    assert not result.wrong
+    assert result.counts["executions"] == 2, "the load, and a resume that finds it finished"
+    assert result.counts["requests"] < 300
+
+
 def record(number: int) -> Record:
     return Record(0, number, 0, b"{}")
 
