@@ -1,8 +1,9 @@
 """A connection of the lean transport, and what one call of `send` has out on it: a request, and those that follow it.
 
-aiohttp's own protocol reads the wire; it is only asked, behind each piece that came, what it has read. A whole answer is dealt
-with right there, in the callback: no task is woken for it, and the request that follows leaves in the same turn of the loop.
-Whatever comes otherwise (an answer in pieces, a lost connection, an error of the parser) wakes the task that waits.
+aiohttp's protocol and parser read the wire (`lean_parts`); they are asked, behind each piece that came, what they have read. A
+whole answer is dealt with right there, in the callback: no task is woken for it, and the request that follows leaves in the same
+turn of the loop. Whatever comes otherwise (an answer in pieces, a lost connection, an error of the parser) wakes the task that
+waits.
 
 Laws, beyond those of `lean`:
 - A request follows an answer only where that came whole, the connection says nothing more and is not closed: the same look that a
@@ -16,14 +17,13 @@ import asyncio
 import select
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_writer import StreamWriter
 
 from loader.exchange import NOT_OURS, SLICE_BYTES, Deadlines, is_encoded, read_capped
-from loader.lean_parts import whole_of
+from loader.lean_parts import Begun, Handler, whole_of
 from loader.model import Request, Response
 from loader.world import Follow
 
@@ -36,38 +36,6 @@ JOINED_BYTES = 16 * 1024
 """Up to here copying a body behind its head is cheaper than a second write."""
 BUFFERED_BYTES = 64 * 1024
 """Up to here a body counts as uploaded when it was handed over; a larger one when the connection has drained."""
-SWITCHING_PROTOCOLS = 101
-
-Begun: TypeAlias = "tuple[RawResponseMessage, StreamReader]"
-"""An answer whose head has been read."""
-
-
-class Handler(ResponseHandler):
-    """aiohttp's protocol, which also says that something has come, or that the connection was lost."""
-
-    exchange: Exchange | None = None
-
-    def data_received(self, data: bytes) -> None:
-        """Read, and say so."""
-        super().data_received(data)
-        if self.exchange is not None:
-            self.exchange.hear()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Be lost, and say so."""
-        super().connection_lost(exc)
-        if self.exchange is not None:
-            self.exchange.look()
-
-    def next_answer(self) -> Begun | None:
-        """Return the next answer whose head has been read, but for interim ones. Errors: whatever ended the connection."""
-        while self._buffer:
-            begun, _ = self._buffer.popleft()
-            if not 100 <= begun[0].code < 200 or begun[0].code == SWITCHING_PROTOCOLS:
-                return begun
-        if self._eof:
-            raise self._exception or aiohttp.ServerDisconnectedError
-        return None
 
 
 class Line:
@@ -227,8 +195,7 @@ class Exchange:
     def _send(self, line: Line, head: bytes, request: Request) -> None:
         """Hand the request over, a large one beside the reading of its answer. Errors: before the first byte only."""
         protocol, body = line.protocol, request.body
-        # A new parser for each answer: what another one has begun to say is never its beginning.
-        protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+        protocol.expect()
         transport = protocol.transport
         if self.is_expired or transport is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError

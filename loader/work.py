@@ -166,7 +166,8 @@ class Work:
         self._fresh_records -= len(parcel.chunk.records)
         if self._takers and self._fresh:
             self._wake()
-        self._tell()
+        if self._awaited:
+            self._tell()
         return parcel
 
     async def take(self) -> Parcel | None:
@@ -241,7 +242,8 @@ class Work:
         self._outstanding_bytes -= len(record.data)
         if record.lock is not None:
             self._release(record.lock)
-        self._tell()
+        if self._awaited:
+            self._tell()
 
     def _release(self, lock: str) -> None:
         waiting = self._locked.get(lock)

@@ -13,7 +13,7 @@ from loader.errors import UsageError
 from loader.exchange import Deadlines
 from loader.lean import LeanTransport
 from loader.lean_line import Exchange
-from loader.lean_parts import has_working_parts
+from loader.lean_parts import Handler, has_working_parts
 from loader.model import NoResponse, Request, Response
 from loader.settings import TransportName
 from loader.transport import SessionTransport, choose_transport
@@ -67,7 +67,8 @@ def swallows(_self: ResponseHandler, _data: bytes) -> None:
         (ResponseHandler, "set_response_params", takes_no_parameters),
         (ResponseHandler, "data_received", swallows),
         (ResponseHandler, "should_close", False),
-        (ResponseHandler, "read", None),
+        (ResponseHandler, "set_exception", swallows),
+        (Handler, "next_answer", None),
     ],
 )
 async def test_other_parts_are_found_out_and_the_session_takes_over(

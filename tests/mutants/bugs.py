@@ -558,10 +558,9 @@ FLOW = (
         "one parser for all answers",
         "What a server says unasked behind an answer becomes the beginning of the next one.",
         Edit(
-            "loader/lean_line.py",
-            "        protocol.set_response_params(read_until_eof=True, auto_decompress=False)\n",
-            "        if protocol._parser is None:\n"
-            "            protocol.set_response_params(read_until_eof=True, auto_decompress=False)\n",
+            "loader/lean_parts.py",
+            "        self._parser = HttpResponseParser(\n",
+            "        self._parser = self._parser or HttpResponseParser(\n",
         ),
         by=(FOLLOW,),
     ),
