@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 INTERRUPT_AFTER_LINES = 2_000
+INTENDED = re.compile(rb'"t":"intent".*?"lines":\[\d+,(\d+)\]')
 START_SECONDS = 20
 CITIES, UPDATES, POSTAL_CODES = "cities.ndjson", "cities-updates.ndjson", "postal-codes.ndjson"
 INSERT = ["ozari", "insert", CITIES, "--table", "tcity", "--stamp", "fstamp", "--rate", "2000/s", "--settle", "2"]
@@ -81,7 +83,7 @@ class Demo:
         give_up = time.monotonic() + START_SECONDS
         log = self.folder / CITIES_RUN / "checkpoint.log"
         while process.poll() is None and time.monotonic() < give_up:
-            if log.exists() and log.read_bytes().count(b'"t":"intent"') * 64 >= INTERRUPT_AFTER_LINES:
+            if log.exists() and any(int(end) > INTERRUPT_AFTER_LINES for end in INTENDED.findall(log.read_bytes())):
                 break
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -89,8 +91,12 @@ class Demo:
 
     def ask(self, *arguments: str) -> list[dict[str, Any]]:
         """Run a command that prints NDJSON."""
+        return [json.loads(line) for line in self.ask_lines(*arguments)]
+
+    def ask_lines(self, *arguments: str) -> list[str]:
+        """Run a command and return the lines that it prints."""
         done = subprocess.run(self._command(*arguments), cwd=self.folder, capture_output=True, check=True)  # noqa: S603 - our own command
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return done.stdout.decode().splitlines()
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "loader", *arguments]
@@ -123,10 +129,10 @@ def run_demo(folder: Path, say: Say) -> int:
 
 def show(demo: Demo, command: str, run: str, count: int) -> None:
     """Show the first lines that a command prints."""
-    rows = demo.ask(command, run)
-    demo.say(f"\n$ loader {command} {run} | head -{count}     # of {len(rows):,}")
-    for row in rows[:count]:
-        demo.say(json.dumps(row, ensure_ascii=False))
+    lines = demo.ask_lines(command, run)
+    demo.say(f"\n$ loader {command} {run} | head -{count}     # of {len(lines):,}")
+    for line in lines[:count]:
+        demo.say(line)
 
 
 def compare(demo: Demo) -> list[str]:
