@@ -111,6 +111,21 @@ def is_same_table(body: Mapping[str, Any], table: str) -> bool:
     return isinstance(named, str) and named.casefold() == table.casefold()
 
 
+def read_success(response: Response, table: str, plain: Plain, done: str) -> dict[str, Any] | Verdict:
+    """Return the body of a 2xx that says success for this table, else what it means. `done`: what was probably done."""
+    body = read_object(response)
+    if body is None:
+        return Unknown(f"{done}, but the answer cannot be read", response.status)
+    success = body.get("success")
+    if success is False and isinstance(body.get("error"), str):
+        return Settled((Rejected("target", str(response.status), plain.error(body, response.status)),))
+    if success is not True:
+        return Unknown("the answer says neither success nor an error", response.status)
+    if not is_same_table(body, table):
+        return Unknown("the answer names another table", response.status, is_mismatch="table" in body)
+    return body
+
+
 def refusal(response: Response, table: str, plain: Plain) -> Verdict:
     """Say what an answer other than 200 and 201 means for one record's request."""
     common = common_verdict(response)

@@ -30,7 +30,7 @@ from loader.model import (
 )
 from loader.settings import OzariCredentials, OzariInsert
 from loader.targets import ozari
-from loader.targets.answers import Plain, read_object
+from loader.targets.answers import Plain
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.stamps import Stamps
@@ -127,16 +127,9 @@ class OzariInsertTarget:
         return Settled((new_tuple(Created, (answer.inserted_id,)),))
 
     def _full_look(self, record: Record, response: Response) -> Verdict:
-        body = read_object(response)
-        if body is None:
-            return Unknown("the record was probably created, but the answer cannot be read", response.status)
-        success = body.get("success")
-        if success is False and isinstance(body.get("error"), str):
-            return Settled((Rejected("target", str(response.status), self._plain.error(body, response.status)),))
-        if success is not True:
-            return Unknown("the answer says neither success nor an error", response.status)
-        if not ozari.is_same_table(body, self.table):
-            return Unknown("the answer names another table", response.status, is_mismatch="table" in body)
+        body = ozari.read_success(response, self.table, self._plain, "the record was probably created")
+        if not isinstance(body, dict):
+            return body
         echo = body.get("fields")
         if not isinstance(echo, dict):
             return Settled((Created(read_id(body.get("insertedId"))),))

@@ -107,16 +107,9 @@ class OzariUpdateTarget:
         return None
 
     def _success(self, record: Record, response: Response) -> Verdict:
-        body = read_object(response)
-        if body is None:
-            return Unknown("the row was probably updated, but the answer cannot be read", response.status)
-        success = body.get("success")
-        if success is False and isinstance(body.get("error"), str):
-            return Settled((Rejected("target", str(response.status), self._plain.error(body, response.status)),))
-        if success is not True:
-            return Unknown("the answer says neither success nor an error", response.status)
-        if not ozari.is_same_table(body, self.table):
-            return Unknown("the answer names another table", response.status, is_mismatch="table" in body)
+        body = ozari.read_success(response, self.table, self._plain, "the row was probably updated")
+        if not isinstance(body, dict):
+            return body
         matched, updated, echo = body.get("matched"), body.get("updated"), body.get("fields")
         if isinstance(matched, bool) or matched != 1:
             return Unknown("the answer does not say that one row matched", response.status)
