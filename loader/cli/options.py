@@ -132,21 +132,25 @@ def with_options(*names: str, base_url_variable: str | None = None) -> Callable[
     return decorate
 
 
-class Command(click.Command):
-    """A command whose help begins with examples and lays its options out in sections."""
+class WithExamples(click.Command):
+    """What has a help that begins with examples."""
 
     def __init__(self, *args: Any, examples: str = "", **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.examples = examples
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write description, examples, usage, options."""
+        """Write description, examples, usage, and what there is to choose from."""
         self.format_help_text(ctx, formatter)
         write_examples(self.examples, formatter)
         formatter.write_paragraph()
         self.format_usage(ctx, formatter)
         self.format_options(ctx, formatter)
         self.format_epilog(ctx, formatter)
+
+
+class Command(WithExamples):
+    """A command whose help lays its options out in sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by section; `-h` comes last."""
@@ -161,23 +165,10 @@ class Command(click.Command):
                     formatter.write_dl(rows[section])
 
 
-class Group(click.Group):
-    """A group whose help begins with examples."""
+class Group(WithExamples, click.Group):
+    """A group of commands."""
 
     command_class = Command
-
-    def __init__(self, *args: Any, examples: str = "", **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
-        self.examples = examples
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write description, examples, usage, commands."""
-        self.format_help_text(ctx, formatter)
-        write_examples(self.examples, formatter)
-        formatter.write_paragraph()
-        self.format_usage(ctx, formatter)
-        self.format_options(ctx, formatter)
-        self.format_epilog(ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """List the commands in the order in which they are needed, not by the alphabet."""
