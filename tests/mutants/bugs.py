@@ -201,8 +201,8 @@ FOURTEEN = (
         "A 201 alone is taken for a created record, whatever came of its body.",
         Edit(
             "loader/targets/ozari_insert.py",
-            '            return Unknown("the record was probably created, but the answer cannot be read", response.status)\n',
-            "            return Settled((Created(None),))\n",
+            "            return body\n",
+            "            return Settled((Created(None),)) if isinstance(body, Unknown) else body\n",
         ),
         by=(LOST,),
     ),
