@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loader.logfile import Scrubber
@@ -40,6 +40,7 @@ WAYS: dict[str, Callable[[str], str]] = {
     "orjson": lambda text: orjson.dumps(text).decode()[1:-1],
     "json in json": lambda text: json.dumps(json.dumps(text))[3:-3],
     "repr": lambda text: repr([text]),
+    "repr in quotes": lambda text: repr(f"'\"{text}")[4:-1],
     "repr of json": lambda text: repr(json.dumps(text, ensure_ascii=False)),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "urlsafe": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
@@ -61,6 +62,7 @@ def test_a_secret_is_taken_out_in_every_form(way: str) -> None:
             assert base64.b64encode(SECRET.encode()).decode()[8:20] not in shown
 
 
+@example("000000'\"", "repr")
 @given(
     st.text(st.sampled_from(string.ascii_letters + string.digits + "+/%\"\\' é"), min_size=8, max_size=40),
     st.sampled_from(sorted(WAYS)),
