@@ -15,6 +15,7 @@ import msgspec
 from loader import run_directory
 from loader.assembly import sizes_of
 from loader.checkpoint.filling import fill, gaps_of, windows_behind
+from loader.checkpoint.marks import marked_ends
 from loader.checkpoint.repair import Repair
 from loader.checkpoint.storage import DiskStorage
 from loader.errors import LogStorageFailed, SourceError
@@ -75,8 +76,9 @@ class _Work:
         self._directory = directory
         self._info = info
         bound: dict[str, Any] = msgspec.json.decode(run_directory.encode(info))
+        storage = DiskStorage(directory)
         try:
-            self.repair = Repair(DiskStorage(directory), info.run, bound, is_locked=is_locked)
+            self.repair = Repair(storage, info.run, bound, is_locked=is_locked)
         except OSError as error:
             raise _unusable(directory, error) from None
         self._credentials: Credentials = OzariCredentials(_NOBODY)
@@ -89,6 +91,7 @@ class _Work:
             for live in lane.windows.values()
         )
         self._window_lines = max([sizes_of(self._target, info.options).window_lines, *known])
+        self._marked_ends = marked_ends(storage, info.run)
         self._again = SourcesAgain(directory, info, Sorter(self._target, self._window_lines))
 
     def __enter__(self) -> Self:
@@ -107,8 +110,9 @@ class _Work:
         found: dict[int, int | None] = {}
         for source in range(len(self._info.sources)):
             windows = windows_behind(self.repair.salvage, source)
-            if windows is None or windows:
-                found[source] = None if windows is None else windows * self._window_lines
+            marked = self._marked_ends.get(source, 1) - self.repair.salvage.end_of(source)[0]
+            if windows is None or windows or marked > 0:
+                found[source] = None if windows is None else max(windows * self._window_lines, marked)
         return found
 
     def fill(self) -> list[int]:
@@ -122,6 +126,7 @@ class _Work:
             sources=sources,
             window_lines=self._window_lines,
             least_ends={source: line for source, line in named.items() if isinstance(line, int)},
+            marked_ends=self._marked_ends,
             is_asked_first=asks_first(self._info.settings, self._info.options),
         )
         if self.repair.salvage.orphans:

@@ -33,22 +33,24 @@ def fill(
     sources: int,
     window_lines: int,
     least_ends: Mapping[int, int],
+    marked_ends: Mapping[int, int],
     is_asked_first: bool,
 ) -> list[int]:
     """Bring windows in for everything that may have been sent; return the sources where a resume must ask on by itself.
 
-    `least_ends`: lines below which all were intended, by source.
+    `least_ends`: for sources that were read to their end, the lines below which all were intended. `marked_ends`: those that
+    `checkpoint.intended` tells.
     """
     left_to_asking = []
     for gap in gaps_of(salvage):
         for window in again.between(gap):
             salvage.fill(window)
     begun = [source for source, lane in salvage.lanes.items() if lane.windows or len(lane.folds)]
-    last_begun = max([*begun, *(source for source, _ in salvage.orphans)], default=0)
+    last_begun = max([*begun, *(source for source, _ in salvage.orphans), *marked_ends], default=0)
     for source in range(sources):
         line, offset = salvage.end_of(source)
         count = windows_behind(salvage, source)
-        end: int | None = max(least_ends.get(source, 1), least_end(salvage, source))
+        end: int | None = max(least_ends.get(source, 1), marked_ends.get(source, 1), least_end(salvage, source))
         if count is not None:
             end = max(end or 1, line + count * window_lines)
         elif is_asked_first:

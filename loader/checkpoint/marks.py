@@ -30,7 +30,7 @@ class Marks:
         self._file = file
         self._seed = seed_of(run_id, _SEED)
         self._size = file.size()
-        self._ends = self._read()
+        self._ends = _ends_in(file, self._seed)
 
     @classmethod
     def open(cls, storage: Storage, run_id: str) -> Marks:
@@ -70,11 +70,26 @@ class Marks:
         text = b"%d %d %d" % (source, *self._ends[source])
         return b"%b %08x\n" % (text, zlib.crc32(text, self._seed))
 
-    def _read(self) -> dict[int, tuple[int, int]]:
-        ends: dict[int, tuple[int, int]] = {}
-        for line in self._file.read(0, self._size).split(b"\n"):
-            text, _, checksum = line.rpartition(b" ")
-            if checksum == b"%08x" % zlib.crc32(text, self._seed):
-                source, end, offset = map(int, text.split(b" "))
-                ends[source] = max(ends.get(source, (1, 0)), (end, offset))
-        return ends
+
+def marked_ends(storage: Storage, run_id: str) -> dict[int, int]:
+    """Read, for each source, the line that no mark holds; nothing where there are no marks, or the disk does not give them."""
+    try:
+        file = storage.open(NAME, is_writable=False)
+    except OSError:
+        return {}
+    try:
+        return {source: end for source, (end, _) in _ends_in(file, seed_of(run_id, _SEED)).items()}
+    except OSError:
+        return {}
+    finally:
+        file.close()
+
+
+def _ends_in(file: File, seed: int) -> dict[int, tuple[int, int]]:
+    ends: dict[int, tuple[int, int]] = {}
+    for line in file.read(0, file.size()).split(b"\n"):
+        text, _, checksum = line.rpartition(b" ")
+        if checksum == b"%08x" % zlib.crc32(text, seed):
+            source, end, offset = map(int, text.split(b" "))
+            ends[source] = max(ends.get(source, (1, 0)), (end, offset))
+    return ends

@@ -13,6 +13,7 @@ from typing import Any
 
 from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, Window, read_run_directory
 from loader.checkpoint.filling import fill
+from loader.checkpoint.marks import marked_ends
 from loader.checkpoint.repair import Repair
 from loader.checkpoint.windows import Exceptional, Slot
 from loader.model import Ambiguous, Created, Outcome, Rejected
@@ -236,6 +237,7 @@ def repair(disk: Any, tools: Tools, sources: int, *, is_asked_first: bool = Fals
             sources=sources,
             window_lines=WINDOW_LINES,
             least_ends={},
+            marked_ends=marked_ends(disk, RUN),
             is_asked_first=is_asked_first,
         )
         work.doubt()

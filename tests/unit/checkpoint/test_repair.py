@@ -267,9 +267,10 @@ async def test_lost_folds_after_a_rotation_are_in_doubt(disk: Any, tools: Tools)
     assert doubted(before, disk) == sorted(line for line in folded if not isinstance(before[line], Blank))
 
 
+@pytest.mark.parametrize("has_marks", [False, True])
 @pytest.mark.parametrize("is_asked_first", [False, True])
 async def test_where_nobody_knows_how_far_it_came_all_is_in_doubt_or_asked_for(
-    is_asked_first: bool, disk: Any, tools: Tools
+    is_asked_first: bool, has_marks: bool, disk: Any, tools: Tools
 ) -> None:
     log = await begin(tools)
     await load(log, 1, 7)
@@ -280,14 +281,32 @@ async def test_where_nobody_knows_how_far_it_came_all_is_in_doubt_or_asked_for(
     folded_end = max(ref.end for ref in log.state.folds())
     before = await end(disk)
     disk.names[LOG].data = early  # a backup was brought back, but of the log alone
+    if not has_marks:
+        del disk.names["checkpoint.intended"]
     with pytest.raises(LogDamaged, match="shorter"):
         await opens(tools)
     assert repair(disk, tools, 1, is_asked_first=is_asked_first)[0] == "shortened"
     if is_asked_first:
-        assert (await opens(tools)).state.last_intent_end(0)[0] == folded_end
+        assert (await opens(tools)).state.last_intent_end(0)[0] == (61 if has_marks else folded_end)
     else:
         assert doubted(before, disk)[-1] == LINES
         assert (await opens(tools)).state.last_intent_end(0)[0] == LINES + 1
+
+
+async def test_the_marks_tell_of_a_source_whose_only_intent_is_lost(disk: Any, flat: Tools) -> None:
+    # Case 12281 of 20,000: the source before it might have gone on, so nothing was known of the next one.
+    log = await begin(flat)
+    await load(log, 1, 7)
+    await log.intend([window(1, 1, 4)])
+    await die()
+    disk.kill()
+    before, _ = read(disk)
+    hit(disk, b'"source":1,', LOG)
+    hit(disk, b'"n":3,', LOG)
+    assert repair(disk, flat, 2)[0] == "damaged"
+    after, _ = read(disk)
+    assert before.keys() <= after.keys()
+    assert all(after[1, line] is None for line in (1, 2, 3))
 
 
 @pytest.mark.parametrize("name", [LOG, SETTLED])
