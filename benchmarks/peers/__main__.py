@@ -41,7 +41,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Hold the rounds and the trials of every shape."""
     missing: dict[str, str] = {}
     peers = available(PEERS, missing)
-    racers = [one for one in (*ours.FOR_SPEED, *peers) if not arguments.only or one.name in arguments.only]
+    # The loader runs in every race: it is what the others are compared with.
+    racers = [*ours.FOR_SPEED, *(one for one in peers if not arguments.only or one.name in arguments.only)]
     tried = [one for one in (*ours.FOR_FAULTS, *peers) if not arguments.only or one.name in arguments.only]
     before = measuring.kept("peers").get("shapes", {})
     shapes: dict[str, Any] = {}
