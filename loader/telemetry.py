@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 
 from loader.assembly import Assembly
 from loader.model import Counts
@@ -39,6 +40,8 @@ class Telemetry:
         self._run = run
         self._assembly = assembly
         self._throttle = throttle
+        # A rate below it is the target's, which has refused that one.
+        self._asked_rate = throttle.rate_per_second if isinstance(throttle, FixedThrottle) else inf
         self._concurrency = concurrency
         self._world = world
         self._began = world.clock()
@@ -113,7 +116,7 @@ class Telemetry:
         if (self._world.cpu_clock() - self._cpu_began) / seconds > MACHINE_SHARE:
             return "machine"
         if self._throttle.limited_by_rate_seconds / seconds > 0.5:
-            return "rate" if isinstance(self._throttle, FixedThrottle) else "target"
+            return "rate" if self._throttle.rate_per_second >= self._asked_rate else "target"
         if self._assembly.intake.waited_seconds / seconds > SOURCE_SHARE:
             return "source"
         return "concurrency" if self._busy_seconds / seconds > CONCURRENCY_SHARE else "target"

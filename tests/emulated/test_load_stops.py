@@ -375,7 +375,14 @@ async def test_a_limit_of_the_target_is_lived_with(tmp_path: Path, retry_after: 
         assert closes(report)
         assert (report.created, report.ambiguous, report.rejected) == (150, 0, 0)
         assert report.throttled == emulator.journal.throttled
+        assert report.limited_by != "rate", "it is the target's own that holds"
         assert audit(emulator, tmp_path / "run", keyed(150)) == []
+
+
+async def test_a_rate_that_the_target_takes_is_what_limits(tmp_path: Path) -> None:
+    with running() as emulator:
+        report = await run(emulator, INSERT, source_of(tmp_path, 50), tmp_path / "run", rate=Rate(50.0))
+    assert (report.created, report.limited_by) == (50, "rate")
 
 
 # --- what stops at once ---------------------------------------------------------------------------------------------------
