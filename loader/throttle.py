@@ -196,12 +196,11 @@ class FixedThrottle:
         now = self._clock()
         if now < self._paused_until:
             return (), max(self._paused_until - now, MIN_WAIT_SECONDS)
-        if self._barred_until == inf:
-            if self._canary is not None and now < self._canary.at + CANARY_SECONDS:
-                return (), CANARY_GLANCE_SECONDS
-            wanted = 1
-        tickets = self._give(wanted, now)
-        if self._barred_until == inf and tickets:
+        goes_alone = self._barred_until == inf
+        if goes_alone and self._canary is not None and now < self._canary.at + CANARY_SECONDS:
+            return (), CANARY_GLANCE_SECONDS
+        tickets = self._give(1 if goes_alone else wanted, now)
+        if goes_alone and tickets:
             self._canary = tickets[0]
         # The hair more keeps rounding from costing another round.
         seconds = 0.0 if tickets else (1 - self._tokens(now)) / self._drip + 1e-6

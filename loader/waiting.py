@@ -147,14 +147,17 @@ class Line:
                 # Somebody came between the last one's leaving and this task's end.
                 self._task = asyncio.create_task(self._serve())
 
+    def _count(self) -> int:
+        return len(self._first) + len(self._waiting)
+
     async def _serve_all(self) -> None:
         self._drop_cancelled()
-        while not self.is_empty:
-            tickets, seconds = await self._grant(len(self._first) + len(self._waiting))
+        while wanted := self._count():
+            tickets, seconds = await self._grant(wanted)
             for ticket in tickets:
                 self._hand_out(ticket)
             self._drop_cancelled()
-            if seconds <= 0 or not (self._first or self._waiting):
+            if seconds <= 0 or not self._count():
                 continue
             if seconds < inf:
                 await self._sleep(seconds)

@@ -68,9 +68,8 @@ def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
         quoted |= {form.replace("/", "\\/") for form in quoted}
         twice = {json.dumps(form, ensure_ascii=False)[1:-1] for form in quoted}
         shown = {form.replace("\\", "\\\\") for form in quoted | {secret}}  # as Python's repr shows a text or bytes
-        twice |= shown | {
-            form.replace("'", "\\'") for form in shown
-        }  # and where the text around has both kinds of quotes
+        # Where the text around has both kinds of quotes, repr escapes one of them.
+        twice |= shown | {form.replace("'", "\\'") for form in shown}
         data = secret.encode("utf-8", "surrogatepass")
         upper = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in data)
         lower = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02x}" for byte in data)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Final
 
 from loader.checkpoint.format import seed_of
@@ -74,15 +75,10 @@ class Marks:
 def marked_ends(storage: Storage, run_id: str) -> dict[int, int]:
     """Read, for each source, the line that no mark holds; nothing where there are no marks, or the disk does not give them."""
     try:
-        file = storage.open(NAME, is_writable=False)
+        with closing(storage.open(NAME, is_writable=False)) as file:
+            return {source: end for source, (end, _) in _ends_in(file, seed_of(run_id, _SEED)).items()}
     except OSError:
         return {}
-    try:
-        return {source: end for source, (end, _) in _ends_in(file, seed_of(run_id, _SEED)).items()}
-    except OSError:
-        return {}
-    finally:
-        file.close()
 
 
 def _ends_in(file: File, seed: int) -> dict[int, tuple[int, int]]:

@@ -7,7 +7,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 
-from loader.throttle import Failed, Success, Throttle
+from loader.throttle import Failed, FixedThrottle, Success, Throttle, Ticket
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -44,6 +44,17 @@ async def admissions(throttle: Throttle, seconds: float, *, workers: int = 64, l
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return times
+
+
+def cancel_as_it_gets_its_ticket(throttle: FixedThrottle, waiting: asyncio.Task[Ticket]) -> None:
+    """Let one who waits leave in the very moment in which a ticket is handed out."""
+    hand_out = throttle._line._hand_out
+
+    def hand_out_and_cancel(ticket: Ticket) -> None:
+        hand_out(ticket)
+        waiting.cancel()
+
+    throttle._line._hand_out = hand_out_and_cancel  # type: ignore[method-assign]  # there is no other way to that moment
 
 
 def most_in_a_second(times: list[float]) -> int:

@@ -11,6 +11,7 @@ import pytest
 from aiolimiter import AsyncLimiter
 
 from loader.throttle import AutoThrottle, FixedThrottle, Success, Throttle, Ticket
+from tests.unit.admissions import cancel_as_it_gets_its_ticket
 from tests.unit.virtual_loop import run_virtual
 
 
@@ -86,13 +87,7 @@ def test_a_ticket_whose_owner_left_as_it_came_goes_to_the_next() -> None:
         await throttle.admit()
         first, second = asyncio.create_task(throttle.admit()), asyncio.create_task(throttle.admit())
         await asyncio.sleep(0)
-        hand_out = throttle._line._hand_out
-
-        def hand_out_and_cancel(ticket: Ticket) -> None:
-            hand_out(ticket)
-            first.cancel()
-
-        throttle._line._hand_out = hand_out_and_cancel  # type: ignore[method-assign]  # the very moment
+        cancel_as_it_gets_its_ticket(throttle, first)
         ticket = await second
         assert first.cancelled()
         return ticket

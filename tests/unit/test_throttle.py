@@ -7,8 +7,8 @@ from math import ceil
 
 import pytest
 
-from loader.throttle import Failed, FixedThrottle, Signal, Success, Throttled, Ticket
-from tests.unit.admissions import admissions, late_sleep, most_in_a_second
+from loader.throttle import Failed, FixedThrottle, Signal, Success, Throttled
+from tests.unit.admissions import admissions, cancel_as_it_gets_its_ticket, late_sleep, most_in_a_second
 from tests.unit.virtual_loop import run_virtual
 
 # --- a fixed rate --------------------------------------------------------------------------------------------------------
@@ -201,13 +201,7 @@ def test_a_canary_that_nobody_can_use_holds_nobody() -> None:
         throttle.answered(await throttle.admit(), Throttled(7.0))
         gone, other = (asyncio.create_task(throttle.admit()) for _ in range(2))
         await asyncio.sleep(0)
-        hand_out = throttle._line._hand_out
-
-        def hand_out_and_cancel(ticket: Ticket) -> None:
-            hand_out(ticket)
-            gone.cancel()
-
-        throttle._line._hand_out = hand_out_and_cancel  # type: ignore[method-assign]  # the very moment
+        cancel_as_it_gets_its_ticket(throttle, gone)
         ticket = await other
         throttle.answered(ticket, Success(0.01))
         following = await throttle.admit()
