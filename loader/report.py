@@ -177,6 +177,9 @@ def _tally(report: Report) -> str:
     rows += [("rejected", report.rejected, ""), ("ambiguous", report.ambiguous, "")]
     if report.skipped_blank:
         rows.append(("blank", report.skipped_blank, ""))
+    # A run that goes on has lines that were reached and have no fate yet: without them the counts would not add up.
+    if report.lines > report.counts.settled and not report.is_dry_run:
+        rows.append(("open", report.lines - report.counts.settled, "reached, without an outcome yet"))
     width = max(len(wording.count(number)) for _, number, _ in rows)
     return "\n".join(f"  {name:<10}{wording.count(number):>{width}}  {note}".rstrip() for name, number, note in rows)
 

@@ -75,6 +75,12 @@ def test_text_of_a_finished_run() -> None:
     assert len(text.splitlines()) < 24
 
 
+def test_the_counts_of_the_text_add_up_where_a_run_goes_on() -> None:
+    text = replace(REPORT, state="interrupted", reason="signal", signal=2, lines=171249).to_text()
+    assert "  open          174  reached, without an outcome yet\n" in text
+    assert "open" not in REPORT.to_text()
+
+
 def test_text_of_a_stop_names_reason_remedy_and_command() -> None:
     stopped = replace(
         REPORT,
