@@ -199,7 +199,7 @@ def met(row: Result) -> str:
 def startup(result: Result) -> str:
     """Show what starting costs."""
     row = [result["help_seconds"], result["base_seconds"], result["ratio"], result["ceiling"]]
-    return grid(["", "`loader --help`, s", "imports alone, s", "ratio", "at most"], [["start", *row]])
+    return grid(["", "`loader --help`, s", "`import click`, s", "ratio", "at most"], [["start", *row]])
 
 
 def noise_of(result: Result) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from loader.cli.options import Command
@@ -15,6 +13,7 @@ from loader.errors import UsageError
 def demo(folder: str | None) -> int:
     """Load real sample data into the emulator, interrupt it, resume it, compare the target with the log."""
     import tempfile
+    from pathlib import Path
 
     from loader.demo import run_demo
 

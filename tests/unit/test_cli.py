@@ -296,6 +296,7 @@ HEAVY = (
     "isal",
     "msgspec",
     "orjson",
+    "pathlib",
     "rich",
     "uvloop",
     "dataclasses",
