@@ -3,10 +3,11 @@
 The map of the flow. `source` turns bytes into lines; `mapping` decodes and checks them; a target (`targets`) shapes
 each into a record and pure functions turn records into requests and answers into verdicts. `intake` gathers lines into
 windows and writes their intent to the checkpoint log (`checkpoint`) before any of them is sent. `work` holds the
-chunks between the reader and the workers; `delivery` sends each through `channel` (token from `throttle`, wire by
-`transport`) and acts on the verdict; `settlement` is the only place where an outcome is made. What may or may not have
-been applied goes to `reconcile`, which asks the target. `launch` puts one execution together, `pipeline` runs it,
-`report` says how it ended. `emulator` imitates both targets and shares no code.
+chunks between the reader and the workers; a `worker` sends each through `channel` (token from `throttle`, wire by
+`transport`), and `delivery` acts on the verdict; good answers go a shorter way, together (`crew`). `settlement` is the
+only place where an outcome is made. What may or may not have been applied goes to `reconcile`, which asks the target.
+`launch` puts one execution together, `pipeline` runs it, `report` says how it ended. `emulator` imitates both targets and
+shares no code.
 
     from loader import OzariInsert, load
     report = await load("cities.ndjson", OzariInsert("tcity", stamp="fnote"))

@@ -8,7 +8,9 @@ never cancelled.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from loader.breaker import Breaker
 from loader.limit_headers import read_limits
@@ -16,6 +18,8 @@ from loader.model import NoResponse, Request, Response, new_tuple
 from loader.targets.answers import retry_after_seconds
 from loader.throttle import AutoThrottle, Failed, Signal, Success, Throttle, Throttled, Ticket
 from loader.world import Follow, Transport
+
+_status_of, _seconds_of, _body_of = attrgetter("status"), attrgetter("seconds"), attrgetter("body")
 
 TOO_MANY_REQUESTS = 429
 SERVICE_UNAVAILABLE = 503
@@ -53,13 +57,13 @@ class LeftCancelled(asyncio.CancelledError):
 class Passage:
     """What a sender has out, one request after another. `ticket` is that of the one whose end nobody was told of yet.
 
-    `follow`: see `world.Follow`; it has to say `answered` first, and `go_on` for what it returns.
+    A sender that may go on with other records is a `world.Follow`, too; it has to say `answered` first, and `go_on` for
+    what it returns.
     """
 
-    __slots__ = ("follow", "ticket")
+    __slots__ = ("ticket",)
 
-    def __init__(self, follow: Follow | None = None) -> None:
-        self.follow = follow
+    def __init__(self) -> None:
         self.ticket: Ticket | None = None
 
 
@@ -80,6 +84,7 @@ class Channel:
         *,
         is_record: bool,
         passage: Passage | None = None,
+        follow: Follow | None = None,
         task: asyncio.Task[object] | None = None,
     ) -> Response | NoResponse:
         """Take a token, send, and tell throttle and breaker. Only a record's own request (`is_record`) moves the breaker.
@@ -87,7 +92,7 @@ class Channel:
         Whatever else is asked goes before the records that wait: a target that refuses nearly all of them would refuse it, too.
         And it goes out alone: by the answer to another question a record that is there would be absent, and sent again. A
         record's own answer repeats it, or gives ids.
-        `passage`: a record's, which may go on with other records; the reply to the last one is returned.
+        `passage`: a record's. With `follow` it may go on with other records; the reply to the last one is returned.
         `task`: the running one, where the caller has it at hand; to ask for it costs as much as a ticket.
         """
         if not is_record:
@@ -97,10 +102,14 @@ class Channel:
         task = task or asyncio.current_task()
         assert task is not None  # noqa: S101 -- admit was awaited, so there is a task; this tells mypy
         self.sending.add(task)
-        self._leave(passage, ticket, request)
+        passage.ticket = ticket
+        traffic = self.traffic
+        traffic.requests += 1
+        traffic.in_flight += 1
+        traffic.bytes_sent += len(request.body)
         reply: Response | NoResponse | None = None
         try:
-            reply = await self._transport.send(request, passage.follow)
+            reply = await self._transport.send(request, follow)
         except asyncio.CancelledError as error:
             raise LeftCancelled from error
         finally:
@@ -109,28 +118,40 @@ class Channel:
                 self._end(passage, reply, is_record=is_record)
         return reply
 
-    def answered(self, passage: Passage, response: Response) -> None:
-        """Tell throttle and breaker of the answer to a record that something may follow at once."""
-        self._end(passage, response, is_record=True)
+    def answered(self, passages: Sequence[Passage], responses: Sequence[Response]) -> None:
+        """Tell throttle and breaker of answers to records that something may follow at once."""
+        tickets = [passage.ticket for passage in passages if passage.ticket is not None]
+        is_plain = max(map(_status_of, responses)) < REQUEST_TIMEOUT and len(tickets) == len(passages)
+        if not is_plain or (self._auto is not None and any(read_limits(response.headers) for response in responses)):
+            for passage, response in zip(passages, responses, strict=True):
+                self._end(passage, response, is_record=True)
+            return
+        for passage in passages:
+            passage.ticket = None
+        self.traffic.in_flight -= len(tickets)
+        self.throttle.succeeded(tickets, list(map(_seconds_of, responses)))
+        if self.breaker is not None:
+            self.breaker.succeeded()
 
-    def go_on(self, passage: Passage, request: Request) -> bool:
-        """Let a record's request follow an answer; False where it has to wait for its token, or for a connection of its own."""
-        if request.is_alone or (ticket := self.throttle.admit_now()) is None:
-            return False
-        self._leave(passage, ticket, request)
-        return True
+    def go_on(self, passages: Sequence[Passage], requests: Sequence[Request]) -> int:
+        """Let records' requests follow answers, none of them one that goes alone.
+
+        Returns how many of them leave; the rest have to wait for their tokens.
+        """
+        tickets = self.throttle.admit_many(len(requests))
+        count = len(tickets)
+        for passage, ticket in zip(passages, tickets, strict=False):
+            passage.ticket = ticket
+        traffic = self.traffic
+        traffic.requests += count
+        traffic.in_flight += count
+        traffic.bytes_sent += sum(map(len, map(_body_of, requests[:count])))
+        return count
 
     def was_answered(self, *, is_useful: bool) -> None:
         """Tell the patience whether the answer to a question said anything. Only its reader knows: a 200 may be a web page."""
         if self.breaker is not None:
             self.breaker.was_asked(is_answered=is_useful)
-
-    def _leave(self, passage: Passage, ticket: Ticket, request: Request) -> None:
-        passage.ticket = ticket
-        traffic = self.traffic
-        traffic.requests += 1
-        traffic.in_flight += 1
-        traffic.bytes_sent += len(request.body)
 
     def _end(self, passage: Passage, reply: Response | NoResponse | None, *, is_record: bool) -> None:
         ticket, passage.ticket = passage.ticket, None

@@ -65,8 +65,9 @@ class Parts:
 
 def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
     """Turn a reply into a verdict. Without a response object only one thing counts: whether the request left."""
-    if isinstance(reply, Response):
+    if type(reply) is Response:
         return target.interpret(chunk, reply)
+    assert isinstance(reply, NoResponse)  # noqa: S101 -- the other one; this tells mypy
     if reply.is_sent:
         return Unknown(reply.error)
     if reply.fatal_hint is not None:
@@ -84,27 +85,24 @@ class GivenIds:
         self._last: deque[RecordId] = deque(maxlen=REMEMBERED_ANSWERS)
         self._known: set[RecordId] = set()
 
-    def check(self, verdict: Verdict) -> Verdict:
-        """Return the verdict, or that the answer belongs to another request."""
-        if type(verdict) is not Settled:
-            return verdict
-        given = first_id(verdict.outcomes)
+    def is_copy(self, outcomes: Sequence[Outcome | Resend]) -> bool:
+        """Say whether an answer gives an id that another gave; remember it, if not."""
+        first = outcomes[0]
+        given = first.id if type(first) is Created and first.id is not None else first_id(outcomes)
         if given is None:
-            return verdict
-        if given in self._known:
-            return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
-        if len(self._last) == REMEMBERED_ANSWERS:
-            self._known.discard(self._last[0])
-        self._last.append(given)
-        self._known.add(given)
-        return verdict
+            return False
+        known, last = self._known, self._last
+        if given in known:
+            return True
+        if len(last) == REMEMBERED_ANSWERS:
+            known.discard(last[0])
+        last.append(given)
+        known.add(given)
+        return False
 
 
 def first_id(outcomes: Sequence[Outcome | Resend]) -> RecordId:
     """Return the first id that an answer gives, or None."""
-    first = outcomes[0]
-    if type(first) is Created and first.id is not None:  # as nearly always
-        return first.id
     ids = (outcome.id for outcome in outcomes if isinstance(outcome, Created) and outcome.id is not None)
     return next(ids, None)
 
@@ -141,23 +139,44 @@ class Delivery:
     def judge(self, parcel: Parcel, reply: Response | NoResponse) -> Verdict:
         """Say what a reply means. To be called once for each."""
         parcel.attempts += 1
-        self._parts.channel.traffic.retries += parcel.attempts > 1
-        return self._given.check(read(self._parts.target, parcel.chunk, reply))
+        if parcel.attempts > 1:
+            self._parts.channel.traffic.retries += 1
+        target = self._parts.target
+        verdict = (
+            target.interpret(parcel.chunk, reply) if type(reply) is Response else read(target, parcel.chunk, reply)
+        )
+        if type(verdict) is Settled and self._given.is_copy(verdict.outcomes):
+            return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
+        return verdict
 
-    def conclude_created(self, parcel: Parcel, verdict: Verdict) -> bool:
-        """Conclude records that were all created and about which there is nothing else to say; False for anything else."""
-        if type(verdict) is not Settled or verdict.warnings or self.prove is not None:
-            return False
-        records, outcomes = parcel.chunk.records, verdict.outcomes
-        if len(outcomes) == 1 and type(outcome := outcomes[0]) is Created:
-            self._parts.settlement.conclude_created(records[0], outcome)
-        elif are_created(outcomes):
-            self._parts.settlement.conclude(records, outcomes)
-        else:
-            return False
-        self._mismatches = 0
-        self._budget.succeed()
-        return True
+    def conclude_created(self, parcels: Sequence[Parcel], verdicts: Sequence[Verdict]) -> Sequence[bool]:
+        """Conclude records that were all created and about which there is nothing else to say; False for anything else.
+
+        Single records are concluded all at once: nearly every record of a target of single records comes this way.
+        """
+        if self.prove is not None:
+            return [False] * len(parcels)
+        said: list[bool] = []
+        records: list[Record] = []
+        created: list[Created] = []
+        for parcel, verdict in zip(parcels, verdicts, strict=True):
+            is_done = False
+            if type(verdict) is Settled and not verdict.warnings:
+                outcomes = verdict.outcomes
+                if len(outcomes) == 1 and type(outcome := outcomes[0]) is Created:
+                    records += parcel.chunk.records
+                    created.append(outcome)
+                    is_done = True
+                elif are_created(outcomes):
+                    self._parts.settlement.conclude(parcel.chunk.records, outcomes)
+                    is_done = True
+            said.append(is_done)
+        if records:
+            self._parts.settlement.conclude_created(records, created)
+        if count := said.count(True):
+            self._mismatches = 0
+            self._budget.succeed(count)
+        return said
 
     async def act(self, parcel: Parcel, verdict: Verdict) -> None:
         """Do what a verdict asks for."""

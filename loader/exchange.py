@@ -125,12 +125,14 @@ class Deadlines:
         self._waiting: dict[Attempt, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, attempt: Attempt) -> None:
-        """Watch an attempt from now on; one that is watched has all its time again."""
+    def begin(self, *attempts: Attempt) -> None:
+        """Watch attempts from now on; one that is watched has all its time again."""
         due = self._loop.time() + self._seconds
-        attempt.due = due
-        self._waiting.pop(attempt, None)
-        self._waiting[attempt] = None
+        waiting = self._waiting
+        for attempt in attempts:
+            attempt.due = due
+            waiting.pop(attempt, None)
+            waiting[attempt] = None
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
+from loader.crew import Crew
 from loader.delivery import Delivery, Parts
 from loader.errors import LoaderError, LogStorageFailed, SourceError
 from loader.finishing import unhurried
@@ -42,7 +43,9 @@ class Execution:
         """Do the work. `tick` is called a few times a second. Errors: what a task raised that is not the run's own stop."""
         parts = self._parts
         parts.stop.on_request(parts.work.close)
-        workers = [self._start(Worker(parts, self._delivery).run(), f"worker {n}") for n in range(self._concurrency)]
+        crew = Crew(parts, self._delivery)
+        workers = [Worker(parts, self._delivery, crew).run() for _ in range(self._concurrency)]
+        senders = [self._start(worker, f"worker {n}") for n, worker in enumerate(workers)]
         reconciler = self._start(parts.reconciler.run(), "reconciler")
         reader = self._start(self._intake.run(), "reader")
         ticker = self._start(self._tick(tick, reader), "ticker")
@@ -57,7 +60,7 @@ class Execution:
             raise
         finally:
             parts.work.close()
-            await unhurried(self._end(reader, [reconciler, *workers], [ticker, stopped]))
+            await unhurried(self._end(reader, [reconciler, *senders], [ticker, stopped]))
         if self._crash is not None:
             raise self._crash
 

@@ -1,13 +1,13 @@
 """A connection of the lean transport, and what one call of `send` has out on it: a request, and those that follow it.
 
-aiohttp's protocol and parser read the wire (`lean_parts`); they are asked, behind each piece that came, what they have read. A
-whole answer is dealt with right there, in the callback: no task is woken for it, and the request that follows leaves in the same
-turn of the loop. Whatever comes otherwise (an answer in pieces, a lost connection, an error of the parser) wakes the task that
-waits.
+aiohttp's protocol and parser read the wire (`lean_parts`); they are asked, at the end of each turn of the loop, what they have
+read. Whole answers are dealt with right there, all of one turn together: no task is woken for them, and the requests that follow
+leave in the same turn. Whatever comes otherwise (an answer in pieces, a lost connection, an error of the parser) wakes the task
+that waits.
 
 Laws, beyond those of `lean`:
 - A request follows an answer only where that came whole, the connection says nothing more and is not closed: the same look that a
-  connection from the pool gets (`is_quiet`).
+  connection from the pool gets (`talking`).
 - Every request has a parser of its own: what another answer has begun to say is never its beginning.
 """
 
@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import aiohttp
+from aiohttp.hdrs import CONTENT_ENCODING
 from aiohttp.http_writer import StreamWriter
 
 from loader.exchange import NOT_OURS, SLICE_BYTES, Deadlines, is_encoded, read_capped
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
     from aiohttp.streams import StreamReader
 
+ROUND = 64
+"""Answers that are dealt with together at most: whether a connection says more is asked for all of them, right before."""
+KEPT_BYTES = 2048
+"""Up to here the line that says a body's length is kept."""
 JOINED_BYTES = 16 * 1024
 """Up to here copying a body behind its head is cheaper than a second write."""
 BUFFERED_BYTES = 64 * 1024
@@ -41,7 +46,7 @@ BUFFERED_BYTES = 64 * 1024
 class Line:
     """A connection between two exchanges, or in one."""
 
-    __slots__ = ("_poller", "connection", "idle_since", "protocol")
+    __slots__ = ("connection", "descriptor", "idle_since", "protocol")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -49,11 +54,7 @@ class Line:
         self.idle_since = 0.0
         transport = self.protocol.transport
         socket = None if transport is None else transport.get_extra_info("socket")
-        self._poller = None
-        if socket is not None:
-            self._poller = select.poll()
-            # End of stream also makes a socket readable; errors and hang-ups are reported without being asked for.
-            self._poller.register(socket.fileno(), select.POLLIN)
+        self.descriptor: int | None = None if socket is None else socket.fileno()
 
     def is_usable(self) -> bool:
         """Say whether the last exchange left it whole and open."""
@@ -62,10 +63,20 @@ class Line:
 
     def is_quiet(self) -> bool:
         """Say whether it has neither been closed nor said anything since (see `connector`)."""
-        return self.is_usable() and (self._poller is None or not self._poller.poll(0))
+        return self.is_usable() and not talking((self,))
 
 
-@dataclass(frozen=True, slots=True)
+def talking(lines: Iterable[Line | None]) -> set[int]:
+    """Return the descriptors of those lines of which something can be read that nobody has read: a word, or the end."""
+    poller = select.poll()
+    for line in lines:
+        if line is not None and line.descriptor is not None:
+            # End of stream also makes a socket readable; errors and hang-ups are reported without being asked for.
+            poller.register(line.descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poller.poll(0)}
+
+
+@dataclass(slots=True)
 class Means:
     """What the exchanges of a transport share. `head_of`: all of a request's head but its length; None: it leads elsewhere."""
 
@@ -75,12 +86,27 @@ class Means:
     head_of: Callable[[Request], bytes | None]
     heard: list[Exchange] = field(default_factory=list)
     """Exchanges for which something came in this turn of the loop."""
+    ends: dict[int, bytes] = field(default_factory=dict)
+    """How a head ends, by the length of its body."""
+
+    def end_of_head(self, size: int) -> bytes:
+        """Return the end of a head; those of bodies that are sent by the thousand are kept."""
+        end = b"Content-Length: %d\r\n\r\n" % size
+        if size <= KEPT_BYTES:
+            self.ends[size] = end
+        return end
 
     def look_at_heard(self) -> None:
-        """Look at all of them, one behind the other: what reads and what settles each stays in the processor's caches then."""
-        for exchange in self.heard:
-            exchange.look()
-        self.heard.clear()
+        """Look at some of them; hand over the answers that something may follow; then let that go."""
+        some, self.heard = self.heard[:ROUND], self.heard[ROUND:]
+        if self.heard:
+            self.loop.call_soon(self.look_at_heard)
+        answered = [exchange for exchange in some if exchange.look()]
+        loud = talking([exchange.line for exchange in answered])
+        quiet = [exchange for exchange in answered if exchange.hand_over(loud)]
+        self.deadlines.begin(*quiet)
+        for exchange in quiet:
+            exchange.go_on()
 
 
 class Exchange:
@@ -90,6 +116,7 @@ class Exchange:
         "_answer",
         "_follow",
         "_means",
+        "_response",
         "_sent_at",
         "_upload",
         "due",
@@ -108,6 +135,7 @@ class Exchange:
         self._means = means
         self._follow = follow
         self._sent_at = 0.0
+        self._response: Response | None = None  # the last whole one
         self._upload: asyncio.Task[None] | None = None
         # What wakes the task: an answer that was read here, one of which only the head has come, or what ended the connection.
         self._answer: asyncio.Future[Response | Begun] | None = None
@@ -140,48 +168,80 @@ class Exchange:
             self._means.loop.call_soon(self._means.look_at_heard)
         heard.append(self)
 
-    def look(self) -> None:
-        """See what has come. A whole answer is dealt with here; anything else is the task's."""
-        line, answer = self.line, self._answer
-        assert line is not None  # noqa: S101 -- `run` has set it; this tells mypy
-        assert answer is not None  # noqa: S101 -- the same
-        if answer.done():  # cancelled, or woken already
-            return
+    def look(self) -> bool:
+        """See what has come. True: a whole answer that something may follow. Anything else wakes the task."""
+        answer, line = self._answer, self.line
+        if answer is None or line is None or answer.done():  # cancelled, or woken already
+            return False
         try:
             begun = line.protocol.next_answer()
-            if begun is None:
-                return
-            response = self._whole(*begun)
-            if response is None or not self._goes_on(line, response):
-                line.protocol.exchange = None
-                answer.set_result(response or begun)
+            self._response = response = None if begun is None else self._whole(*begun)
         except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
-            answer.set_exception(error)
+            self._fail(error)
+            return False
+        may_go_on = response is not None and self._follow is not None and not self.is_expired
+        if may_go_on and response is not None and response.is_whole and line.is_usable():
+            return True
+        if begun is not None:
+            self._wake(response or begun)
+        return False
+
+    def hand_over(self, loud: Collection[int]) -> bool:
+        """Hand the answer over that `look` has found, unless its connection is among those that say more."""
+        response, line, follow = self._response, self.line, self._follow
+        assert response is not None  # noqa: S101 -- what `look` has seen; this tells mypy
+        assert line is not None  # noqa: S101 -- the same
+        assert follow is not None  # noqa: S101 -- the same
+        if line.descriptor in loud:
+            self._wake(response)
+            return False
+        try:
+            follow.take(response)
+        except Exception as error:  # noqa: BLE001 -- as below
+            self._fail(error)
+            return False
+        return True
+
+    def go_on(self) -> None:
+        """Let the request leave that follows the answer, where there is one; else wake the task."""
+        response, line, follow = self._response, self.line, self._follow
+        assert response is not None  # noqa: S101 -- what `look` has seen; this tells mypy
+        assert line is not None  # noqa: S101 -- the same
+        assert follow is not None  # noqa: S101 -- the same
+        try:
+            request = follow.next()
+            if request is None:
+                self._wake(response)
+                return
+            self.is_sent = self.is_uploaded = False
+            head = self._means.head_of(request)
+            if head is None:
+                raise ValueError(NOT_OURS)
+            self._send(line, head, request)
+        except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
+            self._fail(error)
+
+    def _wake(self, answer: Response | Begun) -> None:
+        assert self.line is not None  # noqa: S101 -- an exchange that is heard has a line; this tells mypy
+        self.line.protocol.exchange = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(answer)
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
 
     def _whole(self, message: RawResponseMessage, content: StreamReader) -> Response | None:
         """Make the response of an answer that came at once; None where it has not, or is not to be read whole."""
         if not content.is_eof() or content.exception() is not None:
             return None
         body, headers, means = whole_of(content), message.headers, self._means
-        is_complete = len(body) <= means.max_answer_bytes and not is_encoded(headers)
+        is_complete = len(body) <= means.max_answer_bytes and (
+            CONTENT_ENCODING not in headers or not is_encoded(headers)
+        )
         # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
         seconds = means.loop.time() - self._sent_at
         return Response(message.code, headers, body, is_complete, self.is_uploaded, seconds)
-
-    def _goes_on(self, line: Line, response: Response) -> bool:
-        """Let the next request leave on the line, where there is one and the line may be used again."""
-        if self._follow is None or not response.is_whole or self.is_expired or not line.is_quiet():
-            return False
-        request = self._follow(response)
-        if request is None:
-            return False
-        self.is_sent = self.is_uploaded = False
-        self._means.deadlines.begin(self)
-        head = self._means.head_of(request)
-        if head is None:
-            raise ValueError(NOT_OURS)
-        self._send(line, head, request)
-        return True
 
     async def _read(self, message: RawResponseMessage, content: StreamReader) -> Response:
         """Read the rest of an answer that comes in pieces."""
@@ -199,17 +259,20 @@ class Exchange:
         transport = protocol.transport
         if self.is_expired or transport is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError
+        size = len(body)
         # A GET without a body has no length (RFC 9110 8.6).
-        length = b"" if not body and request.method == "GET" else b"Content-Length: %d\r\n" % len(body)
+        end = self._means.ends.get(size) if size or request.method != "GET" else b"\r\n"
+        if end is None:
+            end = self._means.end_of_head(size)
         self.is_sent = True
         self._sent_at = self._means.loop.time()
-        if len(body) <= JOINED_BYTES:
-            transport.write(b"%b%b\r\n%b" % (head, length, body))
-        elif len(body) <= BUFFERED_BYTES:
-            transport.writelines((b"%b%b\r\n" % (head, length), body))
+        if size <= JOINED_BYTES:
+            transport.write(head + end + body)
+        elif size <= BUFFERED_BYTES:
+            transport.writelines((head + end, body))
         else:
             writer = StreamWriter(protocol, self._means.loop)
-            self._upload = self._means.loop.create_task(self._send_slices(writer, b"%b%b\r\n" % (head, length), body))
+            self._upload = self._means.loop.create_task(self._send_slices(writer, head + end, body))
             return
         self.is_uploaded = True
 

@@ -35,7 +35,7 @@ class Listener(Protocol):
         """Something has come."""
         ...
 
-    def look(self) -> None:
+    def look(self) -> object:
         """Nothing more will come."""
         ...
 

@@ -57,12 +57,26 @@ class AutoThrottle:
         rate.acquire(state, number, now)
         return new_tuple(Ticket, (number, now, at_rate))
 
+    def admit_many(self, count: int) -> Sequence[Ticket]:
+        """Give tickets where some are due and nobody waits."""
+        tickets: list[Ticket] = []
+        while len(tickets) < count and (ticket := self.admit_now()) is not None:
+            tickets.append(ticket)
+        return tickets
+
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
         if type(signal) is Success:
             rate.succeed(self._state, ticket[0], ticket[1], signal.seconds, self._clock())
         else:
             rate.apply(self._state, _event(ticket, signal), self._clock())
+        self._line.wake()
+
+    def succeeded(self, tickets: Sequence[Ticket], seconds: Sequence[float]) -> None:
+        """Say of many requests at once that the target took them, and how soon."""
+        now = self._clock()
+        for (number, at, _), latency in zip(tickets, seconds, strict=True):
+            rate.succeed(self._state, number, at, latency, now)
         self._line.wake()
 
     def told(self, limit: float, remaining: float, reset_seconds: float, window_seconds: float | None = None) -> None:

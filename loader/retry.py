@@ -118,7 +118,6 @@ class RetryBudget:
         self._tokens -= cost
         return True
 
-    def succeed(self) -> None:
-        """Pay one token back for a good answer."""
-        if self._tokens < self.SIZE:
-            self._tokens += 1
+    def succeed(self, count: int = 1) -> None:
+        """Pay one token back for each good answer."""
+        self._tokens = min(self._tokens + count, self.SIZE)

@@ -35,8 +35,7 @@ class RejectGuard:
     def count(self, outcomes: Sequence[Outcome]) -> str | None:
         """Count outcomes; return why to stop, or None."""
         if not self.rejected and are_created(outcomes):
-            self.answered += len(outcomes)  # as nearly always
-            return None
+            return self.count_created(len(outcomes))  # as nearly always
         for outcome in outcomes:
             if isinstance(outcome, Rejected):
                 if outcome.stage != "target":
@@ -46,6 +45,12 @@ class RejectGuard:
             else:
                 self.in_a_row = 0
             self.answered += 1
+        return self._verdict() if self.rejected else None
+
+    def count_created(self, count: int) -> str | None:
+        """Count records that were created; return why to stop, or None."""
+        self.answered += count
+        self.in_a_row = 0
         return self._verdict() if self.rejected else None
 
     def _verdict(self) -> str | None:
@@ -90,27 +95,16 @@ class Settlement:
         self.successes += (
             len(outcomes) if are_created(outcomes) else sum(map(SUCCESSES.__contains__, map(type, outcomes)))
         )
-        reason = self._guard.count(outcomes)
-        if reason is not None:
-            self._stop.fail(
-                RunStopped(
-                    "rejects",
-                    f"too many records are rejected: {reason}",
-                    "look at them with `loader rejects RUN`; go on with `loader resume RUN --max-rejects 100%`",
-                )
-            )
+        self._stop_for(self._guard.count(outcomes))
 
-    def conclude_created(self, record: Record, outcome: Created) -> None:
-        """Do the same for one record that was created: nearly every record of a target of single records comes this way."""
-        if self._guard.rejected:
-            self.conclude((record,), (outcome,))
-            return
-        self._log.settle_one(record, outcome)
+    def conclude_created(self, records: Sequence[Record], outcomes: Sequence[Created]) -> None:
+        """Do the same for single records that were all created, of whatever source, each by an answer of its own."""
+        self._log.settle_each(records, outcomes)
         for sink in self.sinks:
-            sink((record,), (outcome,))
-        self._work.settled_one(record)
-        self.successes += 1
-        self._guard.answered += 1
+            sink(records, outcomes)
+        self._work.settled(records)
+        self.successes += len(records)
+        self._stop_for(self._guard.count_created(len(records)))
 
     async def keep_order(self) -> None:
         """Make durable how the records before the next one ended, where its place depends on that. Errors: LogStorageFailed."""
@@ -122,6 +116,16 @@ class Settlement:
         """Write the outcomes of lines that never became work."""
         if records:
             self._write(records, outcomes)
+
+    def _stop_for(self, reason: str | None) -> None:
+        if reason is not None:
+            self._stop.fail(
+                RunStopped(
+                    "rejects",
+                    f"too many records are rejected: {reason}",
+                    "look at them with `loader rejects RUN`; go on with `loader resume RUN --max-rejects 100%`",
+                )
+            )
 
     def _write(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         self._log.settle(records, outcomes)

@@ -28,7 +28,7 @@ MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
 """Bytes of unsettled records held at most: with the parser's own blocks it keeps the process far under 80 MB."""
 
 
-_lock_of = attrgetter("lock")
+_lock_of, _records_of = attrgetter("lock"), attrgetter("chunk.records")
 _NO_LOCK = {None}
 
 GoLater: TypeAlias = Callable[[Record], None]
@@ -158,17 +158,17 @@ class Work:
         """Return the next parcel as `take` does, or None where that would have to wait."""
         return self._hand_out() if not self._is_closed and self._can_hand_out() else None
 
-    def take_next(self) -> Parcel | None:
-        """Return the next parcel for one that was taken and is dealt with; None: there is none now, and `done` is to be said."""
-        if not self._fresh or self._is_closed or self.is_solo or self.is_ordered:
-            return None
-        parcel = self._fresh.popleft()
-        self._fresh_records -= len(parcel.chunk.records)
-        if self._takers and self._fresh:
+    def take_next(self, count: int) -> Sequence[Parcel]:
+        """Return the next parcels for so many that were taken and are dealt with; where there are fewer, `done` is to be said."""
+        if self._is_closed or self.is_solo or self.is_ordered:
+            return ()
+        fresh = self._fresh
+        parcels = [fresh.popleft() for _ in range(min(count, len(fresh)))]
+        self._fresh_records -= sum(map(len, map(_records_of, parcels)))
+        for _ in range(min(len(fresh), len(self._takers))):
             self._wake()
-        if self._awaited:
-            self._tell()
-        return parcel
+        self._tell()
+        return parcels
 
     async def take(self) -> Parcel | None:
         """Return the next parcel, in flight from now on; None when the work is closed."""
@@ -226,22 +226,13 @@ class Work:
         if self.is_ordered:
             self._turns.leave(records)
             self._wake()
-        self._outstanding_bytes -= bytes_of(records)
-        if not has_no_locks(records):
+        if isinstance(records, RecordBlock):
+            self._outstanding_bytes -= records.data_bytes
+        else:
             for record in records:
+                self._outstanding_bytes -= len(record.data)
                 if record.lock is not None:
                     self._release(record.lock)
-        self._tell()
-
-    def settled_one(self, record: Record) -> None:
-        """Say the same of one record."""
-        if self.is_ordered:
-            self.settled((record,))
-            return
-        self.outstanding -= 1
-        self._outstanding_bytes -= len(record.data)
-        if record.lock is not None:
-            self._release(record.lock)
         if self._awaited:
             self._tell()
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from loader.model import NoResponse, Request, Response
 
@@ -34,8 +34,20 @@ def utc_text() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Follow: TypeAlias = Callable[[Response], Request | None]
-"""Called with a whole answer, says what goes next on the connection that brought it; None: nothing. It never raises."""
+class Follow(Protocol):
+    """Says what follows an answer on the connection that brought it. Contract: neither call raises.
+
+    Of all answers that came in one turn of the event loop, each is handed over before the first request is asked for: so
+    they can be dealt with together.
+    """
+
+    def take(self, response: Response) -> None:
+        """Take a whole answer."""
+        ...
+
+    def next(self) -> Request | None:
+        """Return what goes next; None: nothing. To be called once for each answer that was taken."""
+        ...
 
 
 class Transport(Protocol):

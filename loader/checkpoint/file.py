@@ -155,14 +155,13 @@ class CheckpointLog:
             self._turn.settle(places, outcomes, self._range_of)
             self._schedule()
 
-    def settle_one(self, place: Place, outcome: Outcome) -> None:
-        """Say how one line ended, as `settle` does. What a turn says so is looked at once, at its end: it is far cheaper.
+    def settle_each(self, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:
+        """Say how single lines ended, of whatever source. What a turn says so is looked at once, at its end: it is far cheaper.
 
         A line that was never intended fails the log there.
         """
-        self._turn.settle_one(place, outcome)
-        if not self._is_scheduled:
-            self._schedule()
+        self._turn.settle_each(places, outcomes)
+        self._schedule()
 
     def note(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name, in place of an earlier one; None removes it."""

@@ -22,7 +22,7 @@ RangeOf = Callable[[int, int], tuple[int, int]]
 """(source, line) -> first line and end of the window or fold that holds it. Errors: ValueError where none does."""
 
 
-_id_of, _number_of = attrgetter("id"), attrgetter("number")
+_id_of, _number_of, _source_of = attrgetter("id"), attrgetter("number"), attrgetter("source")
 
 
 class Gathered:
@@ -173,10 +173,10 @@ class Turn:
                 raise ValueError("two outcomes for a line at once")
         self._settle(places, outcomes, range_of)
 
-    def settle_one(self, place: Place, outcome: Outcome) -> None:
-        """Add the outcome of one line, to be looked at by `gather`."""
-        self._places.append(place)
-        self._outcomes.append(outcome)
+    def settle_each(self, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:
+        """Add the outcomes of single lines, to be looked at by `gather`."""
+        self._places += places
+        self._outcomes += outcomes
 
     def gather(self, range_of: RangeOf) -> None:
         """Bring in the outcomes of single lines. Errors: ValueError, as in `settle`."""
@@ -184,7 +184,12 @@ class Turn:
             return
         places, outcomes = self._places, self._outcomes
         self._places, self._outcomes = [], []
-        if len({place.source for place in places}) == 1 and len(set(map(_number_of, places))) == len(places):
+        numbers = list(map(_number_of, places))
+        if len(set(map(_source_of, places))) == 1 and len(set(numbers)) == len(numbers):
+            if len(numbers) > 1:
+                # Records that left together come back in any order; sorted they are runs of lines, as cheap as a line each.
+                order = sorted(range(len(numbers)), key=numbers.__getitem__)
+                places, outcomes = [places[at] for at in order], [outcomes[at] for at in order]
             self._settle(places, outcomes, range_of)
             return
         for place, outcome in zip(places, outcomes, strict=True):

@@ -200,7 +200,7 @@ class DiskStorage:
         assert isinstance(file, DiskFile)  # noqa: S101 - a storage is given its own files
         mine = os.fstat(file.descriptor)
         try:
-            named = (self.directory / name).lstat()
+            named = os.lstat(f"{self.directory}/{name}")  # before each intent: a path object costs three times the call
         except FileNotFoundError:
             return False
         return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)

@@ -135,7 +135,7 @@ class Upkeep:
 
     async def _rotate(self, flush: Callable[[], None]) -> None:
         """Put a new generation in the log's place."""
-        async with self._writer.syncing:
+        async with self._writer.held():
             flush()
             if self._writer.failure:
                 return

@@ -1,4 +1,4 @@
-"""Appends to the log and knows what is durable. One task syncs, in a worker thread, one sync at a time.
+"""Appends to the log and knows what is durable. Syncs run in a worker thread, one at a time.
 
 Writes go straight to the file, so that they survive the death of the process; syncs are only against power loss and go in
 groups: at once where somebody waits (an intent), else every 50 ms or 2,048 outcomes.
@@ -13,8 +13,10 @@ in flight must be allowed to end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from loader.checkpoint.format import AnyEntry, seal
@@ -38,17 +40,19 @@ class Writer:
         self.synced_n = next_n - 1  # the file was synced before it was read
         self.failure: Exception | None = None
         self.failed = asyncio.Event()
-        self.syncing = asyncio.Lock()  # held while a sync runs, and by whoever swaps the file
         self._seed = seed
         self._worker = worker
         self._storage = storage
         self._can_write = True
         self._can_sync = True
-        self._wanted = asyncio.Event()
         self._unsynced = 0
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._after_sync: Callable[[], None] = _nothing
+        self._sync: asyncio.Future[None] | None = None  # the one that runs
+        self._is_wanted = False  # another one, behind that
+        self._holding = asyncio.Lock()
+        self._is_held = False
 
     @property
     def can_write(self) -> bool:
@@ -56,9 +60,8 @@ class Writer:
         return self._can_write
 
     def start(self, after_sync: Callable[[], None]) -> None:
-        """Begin to sync; `after_sync` is called behind each one."""
-        self._task = asyncio.get_running_loop().create_task(self._sync_forever(after_sync))
-        self._task.add_done_callback(self._ended)
+        """Have `after_sync` called behind each sync."""
+        self._after_sync = after_sync
 
     def append(self, entries: Sequence[AnyEntry], outcomes: int = 0) -> bool:
         """Write entries, numbered from `next_n` on. False where the disk refused; then nothing of them counts."""
@@ -79,9 +82,9 @@ class Writer:
         self.next_n += len(entries)
         self._unsynced += outcomes or 1
         if self._unsynced >= SYNC_OUTCOMES:
-            self._wanted.set()
+            self._begin_sync()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SYNC_SECONDS, self._wanted.set)
+            self._timer = asyncio.get_running_loop().call_later(SYNC_SECONDS, self._begin_sync)
         return True
 
     async def durable(self) -> None:
@@ -93,11 +96,25 @@ class Writer:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append((n, waiter))
-        self._wanted.set()
+        self._begin_sync()
         await waiter
 
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Have no sync run, and none begin, for as long as the file is swapped or closed."""
+        async with self._holding:
+            self._is_held = True
+            try:
+                if self._sync is not None:
+                    await asyncio.wait([self._sync])
+                yield
+            finally:
+                self._is_held = False
+                if self._is_wanted:
+                    self._begin_sync()
+
     def swap(self, file: File, next_n: int, error: OSError | None) -> None:
-        """Go on in another file, in which everything before `next_n` is contained. Call it holding `syncing`.
+        """Go on in another file, in which everything before `next_n` is contained. Call it while it is `held`.
 
         `error`: the file has the name, but the name may not survive a power loss; then nothing is durable any more.
         """
@@ -133,39 +150,55 @@ class Writer:
 
     async def close(self) -> None:
         """End syncing, with a last sync where that is still allowed."""
-        if self._task:
-            async with self.syncing:
-                self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._timer:
-            self._timer.cancel()
-        await self._sync()
-        self.file.close()
+        async with self.held():
+            self._stop_timer()
+            n = self.next_n - 1
+            if self._can_sync and n > self.synced_n:
+                await asyncio.wait([sync := asyncio.ensure_future(self._worker(self._sync_file))])
+                self._take_note(n, sync)
+            self.file.close()
+            self._is_wanted = self._can_sync = False
 
-    async def _sync_forever(self, after_sync: Callable[[], None]) -> None:
-        while True:
-            await self._wanted.wait()
-            async with self.syncing:
-                await self._sync()
-            after_sync()
-
-    async def _sync(self) -> None:
-        """Sync what is written now, once. Never twice after a failure."""
-        self._wanted.clear()
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+    def _begin_sync(self) -> None:
+        """Sync what is written now, once; where that cannot be now, behind what is in the way. Never again after a failure."""
+        if self._sync is not None or self._is_held:
+            self._is_wanted = True
+            return
+        self._is_wanted = False
+        self._stop_timer()
         n, self._unsynced = self.next_n - 1, 0
         if not self._can_sync or n <= self.synced_n:
             return
+        self._sync = asyncio.ensure_future(self._worker(self._sync_file))
+        self._sync.add_done_callback(partial(self._synced, n))
+
+    def _synced(self, n: int, sync: asyncio.Future[None]) -> None:
+        self._sync = None
+        self._take_note(n, sync)
+        if self._is_wanted and not self._is_held:
+            self._begin_sync()
         try:
-            await self._worker(self._sync_file)
-        except OSError as error:
-            self._can_sync = False
-            self.fail("checkpoint.log cannot be synced", error)
+            self._after_sync()
+        except Exception as error:  # noqa: BLE001 -- the loop would only log it; whoever waits must hear of it
+            self.give_up(error)
+
+    def _take_note(self, n: int, sync: asyncio.Future[None]) -> None:
+        """Take note of how a sync ended, which was to make everything up to `n` durable."""
+        error = RuntimeError("a sync was cancelled") if sync.cancelled() else sync.exception()
+        if error is None:
+            self.synced_n = n
+            self._wake()
             return
-        self.synced_n = n
-        self._wake()
+        self._can_sync = False
+        if isinstance(error, OSError):
+            self.fail("checkpoint.log cannot be synced", error)
+        else:
+            self.give_up(error if isinstance(error, Exception) else RuntimeError("a sync ended"))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _sync_file(self) -> None:
         self.file.sync()
@@ -181,10 +214,6 @@ class Writer:
                 waiter.set_result(None)
         self._waiters = waiting
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
-            self.give_up(error if isinstance(error, Exception) else RuntimeError("the sync task ended"))
-
 
 def free_ballast(storage: Storage) -> bool:
     """Give the ballast's room back. False where there was none, or it cannot be removed."""
@@ -194,3 +223,7 @@ def free_ballast(storage: Storage) -> bool:
     except OSError:
         return False
     return True
+
+
+def _nothing() -> None:
+    """Nothing is to be done behind a sync yet."""

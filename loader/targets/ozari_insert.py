@@ -14,6 +14,7 @@ import orjson
 from loader.columns import Splice
 from loader.mapping import text_of
 from loader.model import (
+    OK_STATUS,
     Chunk,
     Created,
     Halt,
@@ -98,12 +99,22 @@ class OzariInsertTarget:
 
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Read the answer. Source: reliability.md 2.3; 201 by [D] OZ-err, 200 accepted as well (apis.md part 5.5)."""
-        (record,) = chunk.records
-        if response.status not in (200, 201):
+        record = chunk.records[0]
+        if response.status not in OK_STATUS:
             return ozari.refusal(response, self.table, self._plain)
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", response.status)
-        return self._quick_look(record, response) or self._full_look(record, response)
+        # What nearly always comes: as documented, with the very bytes that were sent.
+        try:
+            answer = DECODER.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return self._full_look(record, response)
+        is_plain = (
+            answer.success and answer.table == self.table and 0 < answer.inserted_id <= MAX_ID and response.is_complete
+        )
+        if not is_plain or bytes(answer.fields) != record.data:
+            return self._full_look(record, response)
+        return Settled((new_tuple(Created, (answer.inserted_id,)),))
 
     def preflight(self) -> Request:
         """Ask who the token belongs to."""
@@ -112,19 +123,6 @@ class OzariInsertTarget:
     def read_preflight(self, response: Response) -> Identity | Retry | Halt:
         """Read the company."""
         return ozari.read_preflight(response, self._plain)
-
-    def _quick_look(self, record: Record, response: Response) -> Settled | None:
-        """Read the answer that nearly always comes: as documented, with the very bytes that were sent."""
-        try:
-            answer = DECODER.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        is_plain = (
-            answer.success and answer.table == self.table and 0 < answer.inserted_id <= MAX_ID and response.is_complete
-        )
-        if not is_plain or bytes(answer.fields) != record.data:
-            return None
-        return Settled((new_tuple(Created, (answer.inserted_id,)),))
 
     def _full_look(self, record: Record, response: Response) -> Verdict:
         body = ozari.read_success(response, self.table, self._plain, "the record was probably created")

@@ -189,16 +189,23 @@ def wrap_transport(points: Points) -> None:
 def pointed(points: Points, send: Callable[..., Any]) -> Callable[..., Any]:
     """Return a transport's way to send, with the points around it."""
 
-    def followed(follow: Any, response: Any) -> Any:
-        points.reach("answered")
-        request = follow(response)
-        if request is not None:
-            points.reach(f"send {request.method} {request.path}")
-        return request
+    class Followed:
+        def __init__(self, follow: Any) -> None:
+            self.follow = follow
+
+        def take(self, response: Any) -> None:
+            points.reach("answered")
+            self.follow.take(response)
+
+        def next(self) -> Any:
+            request = self.follow.next()
+            if request is not None:
+                points.reach(f"send {request.method} {request.path}")
+            return request
 
     async def sent(self: Any, request: Any, follow: Any = None) -> Any:
         points.reach(f"send {request.method} {request.path}")
-        reply = await send(self, request, partial(followed, follow) if follow is not None else None)
+        reply = await send(self, request, Followed(follow) if follow is not None else None)
         points.reach("answered")
         return reply
 

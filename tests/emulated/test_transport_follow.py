@@ -28,8 +28,10 @@ class Following:
         self.requests = list(requests)
         self.answers: list[bytes] = []
 
-    def __call__(self, response: Response) -> Request | None:
+    def take(self, response: Response) -> None:
         self.answers.append(response.body)
+
+    def next(self) -> Request | None:
         return self.requests.pop(0) if self.requests else None
 
 
@@ -59,6 +61,40 @@ async def test_many_may_do_so_at_once(tls: ssl.SSLContext | None) -> None:
     for lane, following in enumerate(followings):
         assert following.answers == [post(100 * lane + n).body for n in range(1, 40)]
     assert server.connections == 4
+
+
+async def test_all_answers_of_a_turn_are_taken_before_the_first_request_is_asked_for(
+    tls: ssl.SSLContext | None,
+) -> None:
+    class Noting(Following):
+        def take(self, response: Response) -> None:
+            events.append("take")
+            super().take(response)
+
+        def next(self) -> Request | None:
+            events.append("next")
+            return super().next()
+
+    async def script(line: Line) -> None:
+        while True:
+            seen = await line.request()
+            waiting.append((line, seen.body))
+            if len(waiting) == 4:
+                for other, body in waiting:
+                    other.send_at_once(answer(body))
+                waiting.clear()
+
+    events: list[str] = []
+    waiting: list[tuple[Line, bytes]] = []
+    followings = [Noting(post(10 * lane + 2)) for lane in range(4)]
+    async with serve(script, tls) as server, opened(LeanTransport, server.url) as transport:
+        first = [post(10 * lane + 1) for lane in range(4)]
+        await asyncio.gather(*(transport.send(one, follow) for one, follow in zip(first, followings, strict=True)))
+    for lane, following in enumerate(followings):
+        assert following.answers == [post(10 * lane + n).body for n in (1, 2)]
+    assert events.count("take") == events.count("next") == 8
+    # Four answers that were written at once need not come in one turn, but some nearly always do.
+    assert "take take" in " ".join(events)
 
 
 async def closes_without_a_word(line: Line) -> None:
@@ -254,16 +290,16 @@ async def test_an_address_that_leads_elsewhere_is_not_sent(tls: ssl.SSLContext |
 async def test_a_connection_that_is_to_be_dropped_carries_nothing_more(tls: ssl.SSLContext | None) -> None:
     async with serve(echo, tls) as server, opened(LeanTransport, server.url) as transport:
 
-        def follow(response: Response) -> Request | None:
-            asked.append(response.body)
-            transport.drop_idle()
-            return post(2)
+        class Dropping(Following):
+            def next(self) -> Request | None:
+                transport.drop_idle()
+                return super().next()
 
-        asked: list[bytes] = []
-        await transport.send(post(1), follow)
+        following = Dropping(post(2))
+        await transport.send(post(1), following)
         await transport.send(post(3))
     # What was asked for goes once more; behind it the connection is closed.
-    assert asked == [post(1).body]
+    assert following.answers == [post(1).body]
     assert [seen.body for seen in server.requests] == [post(1).body, post(2).body, post(3).body]
     assert server.connections == 2
 
@@ -293,11 +329,12 @@ async def test_a_cancelled_task_leaves_a_connection_that_nobody_uses(tls: ssl.SS
 
 
 async def test_what_the_callback_cannot_bear_ends_the_exchange() -> None:
-    def follow(response: Response) -> Request | None:
-        raise RuntimeError(response.body)
+    class Failing(Following):
+        def next(self) -> Request | None:
+            raise RuntimeError
 
     async with serve(echo) as server, opened(LeanTransport, server.url) as transport:
-        reply = await transport.send(post(1), follow)
+        reply = await transport.send(post(1), Failing())
         assert isinstance(reply, NoResponse)
         assert reply.is_sent
         assert isinstance(await transport.send(post(2)), Response)

@@ -141,6 +141,7 @@ class Wire:
         self._timeout_seconds = timeout_seconds
         self._open: dict[asyncio.Future[Response | NoResponse], None] = {}
         self.is_closed = False
+        self._heard: list[tuple[Follow, Response, asyncio.Future[Request | None]]] = []
         self.complaints: list[str] = []
         """Manners that were broken."""
         self._refused_at: float | None = None
@@ -158,12 +159,30 @@ class Wire:
                 return reply
             if self._service.draw.random() < NOT_REUSED:
                 return reply
-            following = follow(reply)
+            following = await self._following(follow, reply)
             if following is None:
                 return reply
             if following.is_alone:
                 self.complaints.append("a request that goes alone followed another one")
             request = following
+
+    async def _following(self, follow: Follow, response: Response) -> Request | None:
+        """Ask what follows: all answers of a turn are handed over before the first request is asked for."""
+        said: asyncio.Future[Request | None] = self._service.loop.create_future()
+        if not self._heard:
+            self._service.loop.call_soon(self._ask_all)
+        self._heard.append((follow, response, said))
+        return await said
+
+    def _ask_all(self) -> None:
+        heard, self._heard = self._heard, []
+        is_alive = not self.is_dead
+        for follow, response, _ in heard if is_alive else ():
+            follow.take(response)
+        for follow, _, said in heard:
+            following = follow.next() if is_alive else None
+            if not said.done():
+                said.set_result(following)
 
     async def _send_one(self, request: Request) -> Response | NoResponse:
         if self.is_dead:

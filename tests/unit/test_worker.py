@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from loader.channel import Channel
+from loader.crew import Crew
 from loader.delivery import Delivery, Parts
 from loader.model import Chunk, NoResponse, Record, Request, Response
 from loader.retry import RetryPolicy
@@ -40,7 +41,8 @@ class Line:
                 reply = await reply
             if follow is None or not isinstance(reply, Response) or not reply.is_whole:
                 return reply
-            following = follow(reply)
+            follow.take(reply)
+            following = follow.next()
             if following is None:
                 return reply
             request = following
@@ -62,15 +64,14 @@ class Told:
         self.fails_at = 0
         self.is_order_at_stake = False
 
-    def conclude_created(self, record: Record, outcome: Any) -> None:
-        if record.number == self.fails_at:
-            raise RuntimeError("the log is gone")
-        self.created.append((record.number, outcome.id))
-        self._work.settled_one(record)
-
-    def conclude(self, records: Any, outcomes: Any) -> None:
+    def conclude_created(self, records: Any, outcomes: Any) -> None:
         for record, outcome in zip(records, outcomes, strict=True):
-            self.conclude_created(record, outcome)
+            if record.number == self.fails_at:
+                raise RuntimeError("the log is gone")
+            self.created.append((record.number, outcome.id))
+            self._work.settled([record])
+
+    conclude = conclude_created
 
     def doubt(self, records: Any, reason: str, status: int | None = None) -> None:
         self.doubted += [record.number for record in records]
@@ -100,7 +101,10 @@ class Bench:
         self.work.put([Parcel(Chunk((record,))) for record in self.work.admit(records)])
 
     def start(self) -> asyncio.Task[None]:
-        return asyncio.create_task(Worker(self.parts, self.delivery).run())
+        return asyncio.create_task(self.worker().run())
+
+    def worker(self) -> Worker:
+        return Worker(self.parts, self.delivery, Crew(self.parts, self.delivery))
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -229,7 +233,7 @@ async def test_nothing_leaves_once_the_run_is_stopped() -> None:
 
 async def test_a_record_that_was_taken_before_a_stop_and_waits_goes_back() -> None:
     bench = Bench(3, created, rate=0.5)
-    worker = Worker(bench.parts, bench.delivery)
+    worker = bench.worker()
     send = bench.line.send
 
     async def stopped(request: Request, follow: Follow | None = None) -> Reply:
