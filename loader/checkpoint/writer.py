@@ -169,7 +169,12 @@ class Writer:
         n, self._unsynced = self.next_n - 1, 0
         if not self._can_sync or n <= self.synced_n:
             return
-        self._sync = asyncio.ensure_future(self._worker(self._sync_file))
+        try:
+            self._sync = asyncio.ensure_future(self._worker(self._sync_file))
+        except Exception as error:  # noqa: BLE001 -- no thread can be had; nobody who waits may wait for ever
+            self._can_sync = False
+            self.give_up(error)
+            return
         self._sync.add_done_callback(partial(self._synced, n))
 
     def _synced(self, n: int, sync: asyncio.Future[None]) -> None:

@@ -659,7 +659,7 @@ DISK = (
             "if self._sync is not None or self._is_held:",
             "if self._sync is not None:",
         ),
-        by=(CHECKPOINT,),
+        by=("unit/checkpoint/test_writer.py",),
     ),
     bug(
         "a failed sync tried again",
