@@ -69,14 +69,10 @@ class Crew:
     def _settle(self, posts: list[Post], responses: list[Response]) -> list[Post]:
         """Settle the good answers. Return whose they were: they are free for another record."""
         self._parts.channel.answered(posts, responses)
-        judge = self._delivery.judge
         parcels = [post.parcel for post in posts if post.parcel is not None]  # an answer has its request
-        verdicts = [judge(parcel, response) for parcel, response in zip(parcels, responses, strict=True)]
         free: list[Post] = []
-        for post, verdict, is_done in zip(
-            posts, verdicts, self._delivery.conclude_created(parcels, verdicts), strict=True
-        ):
-            if is_done:
+        for post, verdict in zip(posts, self._delivery.settle(parcels, responses), strict=True):
+            if verdict is None:
                 post.parcel, post.is_out = None, False
                 free.append(post)
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -38,6 +37,7 @@ from loader.work import Parcel, Work
 from loader.world import World
 
 REMEMBERED_ANSWERS = 4096
+"""At least; twice as many at most."""
 MISMATCHES_TO_STOP = 2
 """Answers to somebody else's request, in a row: one may be a stray answer on a reused connection, two are a broken way."""
 
@@ -82,8 +82,8 @@ class GivenIds:
     """
 
     def __init__(self) -> None:
-        self._last: deque[RecordId] = deque(maxlen=REMEMBERED_ANSWERS)
-        self._known: set[RecordId] = set()
+        self._last: set[RecordId] = set()
+        self._before: set[RecordId] = set()
 
     def is_copy(self, outcomes: Sequence[Outcome | Resend]) -> bool:
         """Say whether an answer gives an id that another gave; remember it, if not."""
@@ -91,13 +91,12 @@ class GivenIds:
         given = first.id if type(first) is Created and first.id is not None else first_id(outcomes)
         if given is None:
             return False
-        known, last = self._known, self._last
-        if given in known:
+        last = self._last
+        if given in last or given in self._before:
             return True
+        last.add(given)
         if len(last) == REMEMBERED_ANSWERS:
-            known.discard(last[0])
-        last.append(given)
-        known.add(given)
+            self._before, self._last = last, set()
         return False
 
 
@@ -136,47 +135,45 @@ class Delivery:
         breaker = self._parts.channel.breaker
         return self.prove is None and self.before_alone is None and (breaker is None or breaker.is_closed)
 
-    def judge(self, parcel: Parcel, reply: Response | NoResponse) -> Verdict:
-        """Say what a reply means. To be called once for each."""
-        parcel.attempts += 1
-        if parcel.attempts > 1:
-            self._parts.channel.traffic.retries += 1
-        target = self._parts.target
-        verdict = (
-            target.interpret(parcel.chunk, reply) if type(reply) is Response else read(target, parcel.chunk, reply)
-        )
-        if type(verdict) is Settled and self._given.is_copy(verdict.outcomes):
-            return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
-        return verdict
+    def settle(self, parcels: Sequence[Parcel], replies: Sequence[Response | NoResponse]) -> list[Verdict | None]:
+        """Read replies, each once, and conclude the records that were all created and about which there is nothing else to say.
 
-    def conclude_created(self, parcels: Sequence[Parcel], verdicts: Sequence[Verdict]) -> Sequence[bool]:
-        """Conclude records that were all created and about which there is nothing else to say; False for anything else.
-
-        Single records are concluded all at once: nearly every record of a target of single records comes this way.
+        Returned is what is left of each: a verdict to act on, or None. Single records are concluded together: nearly every
+        record of a target of single records comes this way.
         """
-        if self.prove is not None:
-            return [False] * len(parcels)
-        said: list[bool] = []
+        target, is_copy, is_proved = self._parts.target, self._given.is_copy, self.prove is None
+        left: list[Verdict | None] = []
         records: list[Record] = []
         created: list[Created] = []
-        for parcel, verdict in zip(parcels, verdicts, strict=True):
-            is_done = False
-            if type(verdict) is Settled and not verdict.warnings:
-                outcomes = verdict.outcomes
-                if len(outcomes) == 1 and type(outcome := outcomes[0]) is Created:
-                    records += parcel.chunk.records
-                    created.append(outcome)
-                    is_done = True
-                elif are_created(outcomes):
-                    self._parts.settlement.conclude(parcel.chunk.records, outcomes)
-                    is_done = True
-            said.append(is_done)
+        for parcel, reply in zip(parcels, replies, strict=True):
+            parcel.attempts += 1
+            if parcel.attempts > 1:
+                self._parts.channel.traffic.retries += 1
+            chunk = parcel.chunk
+            verdict = target.interpret(chunk, reply) if type(reply) is Response else read(target, chunk, reply)
+            if type(verdict) is not Settled:
+                left.append(verdict)
+                continue
+            outcomes = verdict.outcomes
+            if is_copy(outcomes):
+                left.append(Unknown("the answer gives an id that another answer gave", is_mismatch=True))
+            elif verdict.warnings or not is_proved:
+                left.append(verdict)
+            elif len(outcomes) == 1 and type(outcome := outcomes[0]) is Created:
+                records.append(chunk.records[0])
+                created.append(outcome)
+                left.append(None)
+            elif are_created(outcomes):
+                self._parts.settlement.conclude(chunk.records, outcomes)
+                left.append(None)
+            else:
+                left.append(verdict)
         if records:
             self._parts.settlement.conclude_created(records, created)
-        if count := said.count(True):
+        if count := left.count(None):
             self._mismatches = 0
             self._budget.succeed(count)
-        return said
+        return left
 
     async def act(self, parcel: Parcel, verdict: Verdict) -> None:
         """Do what a verdict asks for."""

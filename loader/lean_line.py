@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import aiohttp
 from aiohttp.hdrs import CONTENT_ENCODING
@@ -66,11 +66,11 @@ class Line:
         return self.is_usable() and not talking((self,))
 
 
-def talking(lines: Iterable[Line | None]) -> set[int]:
+def talking(lines: Iterable[Line]) -> set[int]:
     """Return the descriptors of those lines of which something can be read that nobody has read: a word, or the end."""
     poller = select.poll()
     for line in lines:
-        if line is not None and line.descriptor is not None:
+        if line.descriptor is not None:
             # End of stream also makes a socket readable; errors and hang-ups are reported without being asked for.
             poller.register(line.descriptor, select.POLLIN)
     return {descriptor for descriptor, _ in poller.poll(0)}
@@ -101,12 +101,27 @@ class Means:
         some, self.heard = self.heard[:ROUND], self.heard[ROUND:]
         if self.heard:
             self.loop.call_soon(self.look_at_heard)
-        answered = [exchange for exchange in some if exchange.look()]
-        loud = talking([exchange.line for exchange in answered])
-        quiet = [exchange for exchange in answered if exchange.hand_over(loud)]
-        self.deadlines.begin(*quiet)
-        for exchange in quiet:
-            exchange.go_on()
+        answered = [answered for exchange in some if (answered := exchange.look()) is not None]
+        loud = talking([line for _, line, _, _ in answered])
+        quiet: list[Answered] = []
+        for one in answered:
+            exchange, line, follow, response = one
+            if line.descriptor in loud:
+                exchange.wake(response)
+                continue
+            try:
+                follow.take(response)
+            except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
+                exchange.fail(error)
+            else:
+                quiet.append(one)
+        self.deadlines.begin(*[exchange for exchange, _, _, _ in quiet])
+        for exchange, line, follow, response in quiet:
+            exchange.go_on(line, follow, response)
+
+
+Answered: TypeAlias = "tuple[Exchange, Line, Follow, Response]"
+"""A whole answer that something may follow."""
 
 
 class Exchange:
@@ -116,7 +131,6 @@ class Exchange:
         "_answer",
         "_follow",
         "_means",
-        "_response",
         "_sent_at",
         "_upload",
         "due",
@@ -135,7 +149,6 @@ class Exchange:
         self._means = means
         self._follow = follow
         self._sent_at = 0.0
-        self._response: Response | None = None  # the last whole one
         self._upload: asyncio.Task[None] | None = None
         # What wakes the task: an answer that was read here, one of which only the head has come, or what ended the connection.
         self._answer: asyncio.Future[Response | Begun] | None = None
@@ -168,50 +181,31 @@ class Exchange:
             self._means.loop.call_soon(self._means.look_at_heard)
         heard.append(self)
 
-    def look(self) -> bool:
-        """See what has come. True: a whole answer that something may follow. Anything else wakes the task."""
-        answer, line = self._answer, self.line
+    def look(self) -> Answered | None:
+        """See what has come. Returned is a whole answer that something may follow; anything else wakes the task."""
+        answer, line, follow = self._answer, self.line, self._follow
         if answer is None or line is None or answer.done():  # cancelled, or woken already
-            return False
+            return None
         try:
             begun = line.protocol.next_answer()
-            self._response = response = None if begun is None else self._whole(*begun)
+            if begun is None:
+                return None
+            response = self._whole(*begun)
         except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
-            self._fail(error)
-            return False
-        may_go_on = response is not None and self._follow is not None and not self.is_expired
-        if may_go_on and response is not None and response.is_whole and line.is_usable():
-            return True
-        if begun is not None:
-            self._wake(response or begun)
-        return False
+            self.fail(error)
+            return None
+        is_whole = response is not None and response.is_complete and response.is_upload_complete
+        if is_whole and follow is not None and response is not None and not self.is_expired and line.is_usable():
+            return self, line, follow, response
+        self.wake(response or begun)
+        return None
 
-    def hand_over(self, loud: Collection[int]) -> bool:
-        """Hand the answer over that `look` has found, unless its connection is among those that say more."""
-        response, line, follow = self._response, self.line, self._follow
-        assert response is not None  # noqa: S101 -- what `look` has seen; this tells mypy
-        assert line is not None  # noqa: S101 -- the same
-        assert follow is not None  # noqa: S101 -- the same
-        if line.descriptor in loud:
-            self._wake(response)
-            return False
-        try:
-            follow.take(response)
-        except Exception as error:  # noqa: BLE001 -- as below
-            self._fail(error)
-            return False
-        return True
-
-    def go_on(self) -> None:
+    def go_on(self, line: Line, follow: Follow, response: Response) -> None:
         """Let the request leave that follows the answer, where there is one; else wake the task."""
-        response, line, follow = self._response, self.line, self._follow
-        assert response is not None  # noqa: S101 -- what `look` has seen; this tells mypy
-        assert line is not None  # noqa: S101 -- the same
-        assert follow is not None  # noqa: S101 -- the same
         try:
             request = follow.next()
             if request is None:
-                self._wake(response)
+                self.wake(response)
                 return
             self.is_sent = self.is_uploaded = False
             head = self._means.head_of(request)
@@ -219,15 +213,17 @@ class Exchange:
                 raise ValueError(NOT_OURS)
             self._send(line, head, request)
         except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
-            self._fail(error)
+            self.fail(error)
 
-    def _wake(self, answer: Response | Begun) -> None:
-        assert self.line is not None  # noqa: S101 -- an exchange that is heard has a line; this tells mypy
-        self.line.protocol.exchange = None
+    def wake(self, answer: Response | Begun) -> None:
+        """Wake the task with an answer; what comes from now on is nobody's."""
+        if self.line is not None:
+            self.line.protocol.exchange = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(answer)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Wake the task with an error."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import aiohttp
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
     from aiohttp.streams import StreamReader
 
+_reading_of = attrgetter("_protocol._reading_paused", "_buffer")
 _RESPONSE_PARAMETERS = ("skip_payload", "read_until_eof", "auto_decompress", "max_line_size", "max_headers")
 _SWITCHING_PROTOCOLS = 101
 
@@ -121,9 +123,11 @@ def whole_of(content: StreamReader) -> bytes:
     `read_nowait` goes through the parser once more, to resume a reading that was never paused; that costs a tenth of a
     request. So the pieces are taken as they lie, unless the reading is paused.
     """
-    protocol, pieces = getattr(content, "_protocol", None), getattr(content, "_buffer", ())
-    # An answer that has no body, as a 204, has no protocol either.
-    return content.read_nowait(-1) if getattr(protocol, "_reading_paused", True) else b"".join(pieces)
+    try:
+        is_paused, pieces = _reading_of(content)
+    except AttributeError:  # an answer that has no body, as a 204, has no protocol either
+        is_paused, pieces = True, ()
+    return content.read_nowait(-1) if is_paused else b"".join(pieces)
 
 
 _PROBE_HEAD = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nX-Probe: a\r\n\r\n{"

@@ -137,7 +137,8 @@ class Work:
             else:
                 self._fresh.append(parcel)
             self._fresh_records += len(parcel.chunk.records)
-            self._wake()
+            if self._takers:
+                self._wake()
         if self.is_ordered:
             self._fresh = deque(sorted(self._fresh, key=lambda parcel: place_of(parcel.chunk.records[0])))
 

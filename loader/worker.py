@@ -75,8 +75,8 @@ class Worker:
         if not post.is_out or post.parcel is None:  # all that left is settled; another one may wait for its token
             return
         parcel, post.parcel = post.parcel, None
-        verdict = post.verdict or self._delivery.judge(parcel, reply)
-        if self._delivery.conclude_created([parcel], [verdict])[0]:
+        verdict = post.verdict or self._delivery.settle((parcel,), (reply,))[0]
+        if verdict is None:
             return
         try:
             await self._delivery.act(parcel, verdict)

@@ -6,7 +6,7 @@ more member. By the answer's echo an answer that belongs to another request is f
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import orjson
@@ -48,7 +48,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     success: bool
     table: str
-    inserted_id: int = msgspec.field(name="insertedId")
+    inserted_id: Annotated[int, msgspec.Meta(gt=0, le=MAX_ID)] = msgspec.field(name="insertedId")
     fields: msgspec.Raw
 
 
@@ -109,12 +109,10 @@ class OzariInsertTarget:
             answer = DECODER.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._full_look(record, response)
-        is_plain = (
-            answer.success and answer.table == self.table and 0 < answer.inserted_id <= MAX_ID and response.is_complete
-        )
-        if not is_plain or bytes(answer.fields) != record.data:
-            return self._full_look(record, response)
-        return Settled((new_tuple(Created, (answer.inserted_id,)),))
+        is_plain = answer.success and answer.table == self.table and response.is_complete
+        if is_plain and bytes(answer.fields) == record.data:
+            return Settled((new_tuple(Created, (answer.inserted_id,)),))
+        return self._full_look(record, response)
 
     def preflight(self) -> Request:
         """Ask who the token belongs to."""

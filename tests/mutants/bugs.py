@@ -545,13 +545,17 @@ FLOW = (
     bug(
         "followed unseen",
         "The next request leaves on a connection that may have been closed, or have more to say.",
-        Edit("loader/lean_line.py", "        if line.descriptor in loud:\n", "        if False:\n"),
+        Edit("loader/lean_line.py", "            if line.descriptor in loud:\n", "            if False:\n"),
         by=(FOLLOW,),
     ),
     bug(
         "followed by any answer",
         "An answer that is cut or came too early is followed like a whole one.",
-        Edit("loader/lean_line.py", " and response.is_whole and ", " and "),
+        Edit(
+            "loader/lean_line.py",
+            "response is not None and response.is_complete and response.is_upload_complete",
+            "response is not None",
+        ),
         by=(FOLLOW,),
     ),
     bug(
@@ -584,7 +588,9 @@ FLOW = (
         "an answer settles its neighbour",
         "Of the answers of a turn, each is read as that of another record.",
         Edit(
-            "loader/crew.py", "in zip(parcels, responses, strict=True)", "in zip(parcels, responses[::-1], strict=True)"
+            "loader/crew.py",
+            "self._delivery.settle(parcels, responses)",
+            "self._delivery.settle(parcels, responses[::-1])",
         ),
         by=("unit/test_crew.py",),
     ),
@@ -603,8 +609,8 @@ FLOW = (
         "What the crew has read is read again, and its own id looks like somebody else's.",
         Edit(
             "loader/worker.py",
-            "post.verdict or self._delivery.judge(parcel, reply)",
-            "self._delivery.judge(parcel, reply)",
+            "post.verdict or self._delivery.settle((parcel,), (reply,))[0]",
+            "self._delivery.settle((parcel,), (reply,))[0]",
         ),
         by=("unit/test_worker.py",),
     ),
