@@ -26,9 +26,8 @@ OZARI_CONCURRENCY = 32
 CANBUS_CONCURRENCY = 4
 """Four requests of 1,000 records each already fill the wire (performance.md 3b)."""
 MIN_WINDOW_LINES = 64
-WINDOW_ROUNDS = 3
-"""Each window costs a sync of the disk before it may go, some 200 us of CPU. Three rounds of all workers are in a window, and
-three wait for them: so it is durable before those are used up, and a crash leaves no more in doubt than with four and two."""
+WINDOW_ROUNDS = 4
+"""Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record."""
 MAX_OUTSTANDING_RECORDS = 20_000
 
 
@@ -43,8 +42,7 @@ class Sizes:
     @property
     def lookahead(self) -> int:
         """Return how many records may wait for a worker before reading pauses."""
-        rounds = WINDOW_ROUNDS * self.concurrency if self.max_records == 1 else 0
-        return max(self.window_lines // 2, min(self.window_lines, rounds))
+        return self.window_lines // 2
 
     @property
     def crash_bound(self) -> int:

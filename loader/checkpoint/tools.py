@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from loader.checkpoint.lanes import FOLD_LINES
 from loader.checkpoint.storage import Storage
@@ -15,6 +16,9 @@ from loader.checkpoint.storage import Storage
 MIB = 1024 * 1024
 
 _T = TypeVar("_T")
+
+Ended: TypeAlias = "asyncio.Future[None] | Future[None]"
+"""Work that has ended, one way or another."""
 
 
 class Worker(Protocol):
@@ -24,12 +28,16 @@ class Worker(Protocol):
         """Run it."""
         ...
 
+    def begin(self, work: Callable[[], None], done: Callable[[Ended], None], /) -> None:
+        """Run it, and call `done` in the loop once it has ended."""
+        asyncio.ensure_future(self(work)).add_done_callback(done)
+
     def close(self) -> None:
         """Take no more work."""
         ...
 
 
-class Threads:
+class Threads(Worker):
     """The usual worker: one thread for syncs, one for folds."""
 
     def __init__(self) -> None:
@@ -38,6 +46,16 @@ class Threads:
     def __call__(self, work: Callable[[], _T], /) -> asyncio.Future[_T]:
         """Run blocking work in a thread."""
         return asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def begin(self, work: Callable[[], None], done: Callable[[Ended], None], /) -> None:
+        """Run blocking work in a thread. `done` is called a turn of the loop sooner than behind a future of the loop's own."""
+        loop = asyncio.get_running_loop()
+
+        def tell(ended: Ended) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(done, ended)
+
+        self._pool.submit(work).add_done_callback(tell)
 
     def close(self) -> None:
         """Let the threads end."""

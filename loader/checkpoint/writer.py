@@ -21,7 +21,7 @@ from typing import Final
 
 from loader.checkpoint.format import AnyEntry, seal
 from loader.checkpoint.storage import BALLAST, LOG, File, Storage, append_all
-from loader.checkpoint.tools import Worker
+from loader.checkpoint.tools import Ended, Worker
 from loader.errors import LogStorageFailed
 
 SYNC_SECONDS: Final = 0.05  # what a power loss may cost: as many look-ups as records settle in that time
@@ -154,7 +154,7 @@ class Writer:
             self._stop_timer()
             n = self.next_n - 1
             if self._can_sync and n > self.synced_n:
-                await asyncio.wait([sync := asyncio.ensure_future(self._worker(self._sync_file))])
+                await asyncio.wait([sync := asyncio.ensure_future(self._worker(self.file.sync))])
                 self._take_note(n, sync)
             self.file.close()
             self._is_wanted = self._can_sync = False
@@ -170,16 +170,18 @@ class Writer:
         if not self._can_sync or n <= self.synced_n:
             return
         try:
-            self._sync = asyncio.ensure_future(self._worker(self._sync_file))
+            self._worker.begin(self.file.sync, partial(self._synced, n))
         except Exception as error:  # noqa: BLE001 -- no thread can be had; nobody who waits may wait for ever
             self._can_sync = False
             self.give_up(error)
             return
-        self._sync.add_done_callback(partial(self._synced, n))
+        self._sync = asyncio.get_running_loop().create_future()
 
-    def _synced(self, n: int, sync: asyncio.Future[None]) -> None:
+    def _synced(self, n: int, ended: Ended) -> None:
+        assert self._sync is not None  # noqa: S101 -- it was begun; this tells mypy
+        self._sync.set_result(None)
         self._sync = None
-        self._take_note(n, sync)
+        self._take_note(n, ended)
         if self._is_wanted and not self._is_held:
             self._begin_sync()
         try:
@@ -187,9 +189,11 @@ class Writer:
         except Exception as error:  # noqa: BLE001 -- the loop would only log it; whoever waits must hear of it
             self.give_up(error)
 
-    def _take_note(self, n: int, sync: asyncio.Future[None]) -> None:
+    def _take_note(self, n: int, ended: Ended) -> None:
         """Take note of how a sync ended, which was to make everything up to `n` durable."""
-        error = RuntimeError("a sync was cancelled") if sync.cancelled() else sync.exception()
+        error = RuntimeError("a sync was cancelled") if ended.cancelled() else ended.exception()
+        # Looked at here: a thread that asks the system three times waits three times for its turn with the interpreter.
+        error = error or self._check_name()
         if error is None:
             self.synced_n = n
             self._wake()
@@ -205,10 +209,13 @@ class Writer:
             self._timer.cancel()
             self._timer = None
 
-    def _sync_file(self) -> None:
-        self.file.sync()
-        if not self._storage.is_current(LOG, self.file):
-            raise FileNotFoundError(errno.ENOENT, "it was removed or replaced by something else")
+    def _check_name(self) -> OSError | None:
+        """Say what is wrong with the file's name: what was synced under no name is of no use to anybody."""
+        try:
+            is_current = self._storage.is_current(LOG, self.file)
+        except OSError as error:
+            return error
+        return None if is_current else FileNotFoundError(errno.ENOENT, "it was removed or replaced by something else")
 
     def _wake(self) -> None:
         waiting = []

@@ -19,6 +19,7 @@ from random import Random
 from typing import TypeVar
 
 from loader.checkpoint.storage import DiskFile, DiskStorage, File
+from loader.checkpoint.tools import Worker
 
 SECTOR_BYTES = 128
 """Small, so that small logs have several."""
@@ -250,7 +251,7 @@ def _moved(file: DiskFile) -> int:
     return descriptor
 
 
-class Aside:
+class Aside(Worker):
     """The log's worker without a thread: the work is done some turns of the loop, or some time, later."""
 
     def __init__(self, draw: Random) -> None:

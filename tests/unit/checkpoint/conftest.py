@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from loader.checkpoint import Sizes, Tools
+from loader.checkpoint.tools import Worker
 
 SECTOR = 64  # small, so that small logs have several
 _T = TypeVar("_T")
@@ -191,7 +192,7 @@ class FakeDisk:
         return bytes(data)
 
 
-class Inline:
+class Inline(Worker):
     """A worker without threads, so that operations have one order."""
 
     def __call__(self, work: Callable[[], _T], /) -> Awaitable[_T]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from loader.checkpoint import CheckpointLog, Counts, Sizes, Spot, State, Tools, Window, iter_ids, read_run_directory
+from loader.checkpoint.tools import Worker
 from loader.checkpoint.windows import Slot
 from loader.errors import LogDamaged, LogStorageFailed
 from loader.model import Ambiguous, Created, Outcome, Record, Rejected, Updated
@@ -474,7 +475,7 @@ async def test_a_log_that_is_closed_leaves_nothing_at_work(tools: Tools, turns: 
     # Seeds 33689 and 11782 of the simulation: a fold was begun beside the last one, or its file was closed under it.
     busy: set[object] = set()
 
-    class Slow:
+    class Slow(Worker):
         def __call__(self, work: Any, /) -> Any:
             async def wait() -> Any:
                 busy.add(work)

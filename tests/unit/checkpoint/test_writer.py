@@ -11,6 +11,7 @@ import pytest
 
 from loader.checkpoint.format import Note
 from loader.checkpoint.storage import LOG
+from loader.checkpoint.tools import Worker
 from loader.checkpoint.writer import SYNC_SECONDS, Writer
 from loader.errors import LogStorageFailed
 from tests.unit.checkpoint.conftest import FakeDisk
@@ -18,7 +19,7 @@ from tests.unit.checkpoint.conftest import FakeDisk
 _T = TypeVar("_T")
 
 
-class Gate:
+class Gate(Worker):
     """A worker whose work ends when it is let."""
 
     def __init__(self) -> None:
