@@ -69,7 +69,7 @@ class LeanTransport:
         self._door = ClientRequest("POST", url, loop=self._loop)
         self._timeouts = timeouts_of(timeout_seconds)
         self._deadlines = Deadlines(self._loop, timeout_seconds)
-        self._means = Means(self._loop, self._deadlines, max_answer_bytes(max_records), self._head_of)
+        self._means = Means(self._loop, self._deadlines, max_answer_bytes(max_records), self._head_of, self._heads)
         # The one that was busy last goes next: few connections stay warm, the others grow old and are closed.
         self._idle: list[Line] = []
 

@@ -78,12 +78,16 @@ def talking(lines: Iterable[Line]) -> set[int]:
 
 @dataclass(slots=True)
 class Means:
-    """What the exchanges of a transport share. `head_of`: all of a request's head but its length; None: it leads elsewhere."""
+    """What the exchanges of a transport share.
+
+    `head_of`: all of a request's head but its length; None: it leads elsewhere. `heads`: those that are made, by method and path.
+    """
 
     loop: asyncio.AbstractEventLoop
     deadlines: Deadlines
     max_answer_bytes: int
     head_of: Callable[[Request], bytes | None]
+    heads: dict[tuple[str, str], bytes]
     heard: list[Exchange] = field(default_factory=list)
     """Exchanges for which something came in this turn of the loop."""
     ends: dict[int, bytes] = field(default_factory=dict)
@@ -186,8 +190,9 @@ class Exchange:
         answer, line, follow = self._answer, self.line, self._follow
         if answer is None or line is None or answer.done():  # cancelled, or woken already
             return None
+        protocol = line.protocol
         try:
-            begun = line.protocol.next_answer()
+            begun = protocol.next_answer()
             if begun is None:
                 return None
             response = self._whole(*begun)
@@ -195,7 +200,7 @@ class Exchange:
             self.fail(error)
             return None
         is_whole = response is not None and response.is_complete and response.is_upload_complete
-        if is_whole and follow is not None and response is not None and not self.is_expired and line.is_usable():
+        if is_whole and follow is not None and response is not None and not self.is_expired and protocol.may_go_on():
             return self, line, follow, response
         self.wake(response or begun)
         return None
@@ -208,7 +213,8 @@ class Exchange:
                 self.wake(response)
                 return
             self.is_sent = self.is_uploaded = False
-            head = self._means.head_of(request)
+            means = self._means
+            head = means.heads.get((request.method, request.path)) or means.head_of(request)
             if head is None:
                 raise ValueError(NOT_OURS)
             self._send(line, head, request)

@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 _reading_of = attrgetter("_protocol._reading_paused", "_buffer")
 _RESPONSE_PARAMETERS = ("skip_payload", "read_until_eof", "auto_decompress", "max_line_size", "max_headers")
 _SWITCHING_PROTOCOLS = 101
+_ASKED = {
+    "bool",
+    "is_eof",
+    "_should_close",
+    "_payload",
+    "_upgraded",
+    "_exception",
+    "_payload_parser",
+    "_buffer",
+    "_tail",
+}
 
 Begun: TypeAlias = "tuple[RawResponseMessage, StreamReader]"
 """An answer whose head has been read."""
@@ -85,6 +96,23 @@ class Handler(ResponseHandler):
                     super().data_received(tail)
         if self.exchange is not None:
             self.exchange.hear()
+
+    def may_go_on(self) -> bool:
+        """Say whether another request may follow an answer whose body has come whole.
+
+        The same as `should_close` asks, which asks the body, too, and is what is looked at in any other case.
+        """
+        transport = self.transport
+        return not (
+            self._should_close
+            or self._buffer
+            or self._tail
+            or self._upgraded
+            or self._exception is not None
+            or self._payload_parser is not None  # type: ignore[redundant-expr]  # its annotation knows no web socket
+            or transport is None
+            or transport.is_closing()
+        )
 
     def _give_up(self, error: Exception) -> None:
         """Take no more from a server that does not speak HTTP."""
@@ -154,6 +182,8 @@ def has_working_parts(loop: asyncio.AbstractEventLoop) -> bool:
             return False
         if "_factory" not in aiohttp.BaseConnector.__init__.__code__.co_names:
             return False  # what `connector` sets to get connections that say what has come
+        if not set(vars(ResponseHandler)["should_close"].fget.__code__.co_names) <= _ASKED:
+            return False  # there is more to ask than `may_go_on` does
         return _reads_answers(loop)
     except Exception:  # noqa: BLE001 -- parts that fail in any way are not the parts that are needed
         return False

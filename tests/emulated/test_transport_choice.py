@@ -60,6 +60,10 @@ def swallows(_self: ResponseHandler, _data: bytes) -> None:
     """Parse nothing."""
 
 
+def asks_something_more(self: Any) -> bool:
+    return bool(self._should_close or self._is_tired)
+
+
 @pytest.mark.parametrize(
     "owner, name, broken",
     [
@@ -67,6 +71,7 @@ def swallows(_self: ResponseHandler, _data: bytes) -> None:
         (ResponseHandler, "set_response_params", takes_no_parameters),
         (ResponseHandler, "data_received", swallows),
         (ResponseHandler, "should_close", False),
+        (ResponseHandler, "should_close", property(asks_something_more)),
         (ResponseHandler, "set_exception", swallows),
         (Handler, "next_answer", None),
     ],
