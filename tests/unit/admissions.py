@@ -46,6 +46,34 @@ async def admissions(throttle: Throttle, seconds: float, *, workers: int = 64, l
     return times
 
 
+async def admissions_in_rounds(throttle: Throttle, seconds: float, *, workers: int = 64) -> list[float]:
+    """Do the same as the crew does it: answers come in rounds, and as many tickets are asked for at once."""
+    times: list[float] = []
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    draw = random.Random(1)
+    out: list[Ticket] = []
+    waiting: set[asyncio.Task[Ticket]] = set()
+    idle = workers
+    while loop.time() < end:
+        tickets = throttle.admit_many(idle)
+        times += [loop.time()] * len(tickets)
+        out += tickets
+        waiting |= {asyncio.create_task(throttle.admit()) for _ in range(idle - len(tickets))}
+        await asyncio.sleep(0.001 + 0.004 * draw.random())
+        done = {task for task in waiting if task.done()}
+        waiting -= done
+        times += [task.result().at for task in done]
+        out += [task.result() for task in done]
+        idle = draw.randint(0, len(out))
+        throttle.succeeded(out[:idle], [0.01] * idle)
+        out = out[idle:]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    return sorted(times)
+
+
 def cancel_as_it_gets_its_ticket(throttle: FixedThrottle, waiting: asyncio.Task[Ticket]) -> None:
     """Let one who waits leave in the very moment in which a ticket is handed out."""
     hand_out = throttle._line._hand_out

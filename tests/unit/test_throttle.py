@@ -8,7 +8,13 @@ from math import ceil
 import pytest
 
 from loader.throttle import Failed, FixedThrottle, Signal, Success, Throttled
-from tests.unit.admissions import admissions, cancel_as_it_gets_its_ticket, late_sleep, most_in_a_second
+from tests.unit.admissions import (
+    admissions,
+    admissions_in_rounds,
+    cancel_as_it_gets_its_ticket,
+    late_sleep,
+    most_in_a_second,
+)
 from tests.unit.virtual_loop import run_virtual
 
 # --- a fixed rate --------------------------------------------------------------------------------------------------------
@@ -41,6 +47,52 @@ def test_no_second_admits_more_than_rate_and_burst_and_the_mean_holds(
     settled = [at for at in times if at > 1]
     mean = (len(settled) - 1) / (settled[-1] - settled[0])
     assert abs(mean / rate - 1) <= 0.005
+
+
+@pytest.mark.parametrize("rate, burst", [(3.0, None), (100.0, None), (100.0, 1), (1000.0, 40), (10_000.0, None)])
+def test_the_same_holds_where_many_tickets_are_asked_for_at_once(rate: float, burst: int | None) -> None:
+    async def main() -> list[float]:
+        return await admissions_in_rounds(FixedThrottle(rate, burst, sleep=late_sleep(1)), 20.0, workers=256)
+
+    times = run_virtual(main())
+    allowed = rate + (max(1.0, rate / 20) if burst is None else burst)
+    assert most_in_a_second(times) <= ceil(allowed)
+    assert len(times) >= 0.99 * rate * 20 - 1
+
+
+def test_none_are_given_at_once_in_a_pause_nor_while_somebody_waits() -> None:
+    async def main() -> None:
+        throttle = FixedThrottle(10, 5)
+        tickets = throttle.admit_many(8)
+        assert [ticket.number for ticket in tickets] == [1, 2, 3, 4, 5]
+        assert throttle.in_flight == 5
+        waiting = asyncio.create_task(throttle.admit())
+        await asyncio.sleep(0)
+        assert list(throttle.admit_many(1)) == []
+        await waiting
+        throttle.succeeded(tickets, [0.1] * 5)
+        assert throttle.in_flight == 1
+        await asyncio.sleep(10)
+        throttle.pause(1)
+        assert list(throttle.admit_many(1)) == []
+        await asyncio.sleep(1.01)
+        assert len(throttle.admit_many(3)) == 3
+
+    run_virtual(main())
+
+
+def test_the_canary_among_many_lets_all_go_again() -> None:
+    async def main() -> None:
+        throttle = FixedThrottle(1000, 50)
+        refused, other = await throttle.admit(), await throttle.admit()
+        throttle.answered(refused, Throttled(7.0))
+        canary = await throttle.admit()
+        assert list(throttle.admit_many(9)) == []
+        throttle.succeeded([other, canary], [0.1, 0.1])
+        await asyncio.sleep(0.1)
+        assert len(throttle.admit_many(9)) == 9
+
+    run_virtual(main())
 
 
 def test_a_rest_earns_one_burst_and_no_more() -> None:

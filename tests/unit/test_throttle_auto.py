@@ -106,6 +106,24 @@ def test_auto_gives_a_ticket_at_once_where_one_is_due_and_only_there() -> None:
     run_virtual(main())
 
 
+def test_auto_gives_many_no_sooner_than_one_by_one() -> None:
+    async def main() -> None:
+        now = 0.0
+        throttle, twin = (AutoThrottle(1000, clock=lambda: now, draw=lambda: 0.0) for _ in range(2))
+        for _ in range(200):
+            now += 0.003
+            tickets = throttle.admit_many(4)
+            ones = [ticket for ticket in (twin.admit_now() for _ in range(4)) if ticket is not None]
+            assert list(tickets) == ones
+            throttle.succeeded(tickets, [0.01] * len(tickets))
+            for ticket in ones:
+                twin.answered(ticket, Success(0.01))
+            assert throttle.rate_per_second == twin.rate_per_second
+            assert throttle.in_flight == twin.in_flight == 0
+
+    run_virtual(main())
+
+
 def test_auto_gives_none_at_once_while_somebody_waits() -> None:
     async def main() -> None:
         now = 0.0
