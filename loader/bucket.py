@@ -5,16 +5,15 @@ After a 429 all traffic pauses, the rate is lowered and climbs back slowly, and 
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from math import inf
+from typing import Unpack
 
 from aiolimiter import AsyncLimiter
 
 from loader.finishing import at_once
 from loader.model import new_tuple
-from loader.waiting import MIN_WAIT_SECONDS, Failed, Line, Signal, Success, Throttled, Ticket
+from loader.waiting import MIN_WAIT_SECONDS, LineThrottle, Outside, Signal, Success, Throttled, Ticket
 
 LATENESS_SECONDS = 0.004
 """How late a timer may be before a fixed rate loses by it: one wait of 2 ms, and two more of delay."""
@@ -39,24 +38,15 @@ MAX_RETRY_AFTER_SECONDS = 90.0
 """Longer is no pacing signal (rate.md 3.2); our own growing pauses apply."""
 
 
-class FixedThrottle:
+class FixedThrottle(LineThrottle):
     """A token bucket: in no window of one second more than rate + burst, and the mean within 0.5 % while there is work.
 
     A bucket as small as one token loses a little with each late timer. It is made deeper by what may be lost, and
     drips as much slower, so that depth + one second's drip stays rate + burst.
     """
 
-    def __init__(
-        self,
-        rate_per_second: float,
-        burst: float | None = None,
-        *,
-        clock: Callable[[], float] | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw: Callable[[], float] = random.random,
-    ) -> None:
-        self._clock = clock or asyncio.get_running_loop().time
-        self._draw = draw
+    def __init__(self, rate_per_second: float, burst: float | None = None, **outside: Unpack[Outside]) -> None:
+        super().__init__(**outside)
         asked = max(1.0, rate_per_second * DEFAULT_BURST_SECONDS) if burst is None else max(1.0, float(burst))
         self._depth = max(asked, 1 + LATENESS_SECONDS * rate_per_second)
         # Tokens a second: the user's, and the present one, lower after a 429.
@@ -71,10 +61,7 @@ class FixedThrottle:
         self._block = min(MAX_BLOCK, int(self._depth / 4))
         self._pocket = 0
         self._is_limiter_old = False
-        self._line = Line(self._grant, self._give_back, clock=self._clock, sleep=sleep)
-        self._number = 0
         self._in_flight = 0
-        self._paused_until = -inf
         # Until when nothing goes without the line: infinity while a canary is to go, or out.
         self._barred_until = -inf
         self._canary: Ticket | None = None
@@ -84,10 +71,6 @@ class FixedThrottle:
         self._climb_at = inf
         self._climb_seconds = CLIMB_SECONDS
         self._next_pause = FIRST_PAUSE_SECONDS
-
-    async def admit(self, *, is_first: bool = False) -> Ticket:
-        """Wait until one request may be sent."""
-        return self.admit_now() or await self._line.admit(is_first=is_first)
 
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         """Say how the request of a ticket ended."""
@@ -120,7 +103,7 @@ class FixedThrottle:
 
     def pause(self, seconds: float) -> None:
         """Admit nothing for this long."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        super().pause(seconds)
         self._barred_until = max(self._barred_until, self._paused_until)
 
     def describe(self) -> str:
@@ -137,11 +120,6 @@ class FixedThrottle:
         """Return how many tickets are not answered yet."""
         return self._in_flight
 
-    @property
-    def limited_by_rate_seconds(self) -> float:
-        """Return for how long somebody waited for admission."""
-        return self._line.waited_seconds
-
     def admit_now(self) -> Ticket | None:
         """Give a ticket where one may go now and nobody waits."""
         if not self._line.is_empty:
@@ -149,7 +127,7 @@ class FixedThrottle:
         now, full_at, drip = self._clock(), self._full_at, self._drip
         if now < self._barred_until:
             return None
-        # As `_tokens`, written out: this is what nearly every request asks.
+        # As `_tokens`, written out: this is what nearly every request of a session asks.
         if not self._pocket or self._is_limiter_old or (full_at > now and (full_at - now) * drip > self._depth - 1):
             tickets = self._give(1, now)
             return tickets[0] if tickets else None
@@ -205,10 +183,6 @@ class FixedThrottle:
                 self._pocket = block
                 return True
         return False
-
-    def _give_back(self, ticket: Ticket) -> None:
-        # Its token is not returned: nobody waits, and the bucket drips a new one.
-        self.answered(ticket, Failed())
 
     def _tokens(self, now: float) -> float:
         return self._depth - max(0.0, self._full_at - now) * self._drip

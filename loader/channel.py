@@ -37,6 +37,12 @@ class Traffic:
     bytes_sent: int = 0
     in_flight: int = 0
 
+    def leave(self, requests: int, body_bytes: int) -> None:
+        """Count requests that leave."""
+        self.requests += requests
+        self.in_flight += requests
+        self.bytes_sent += body_bytes
+
 
 def is_throttle(response: Response) -> bool:
     """Say whether an answer only means: too fast. A 503 does so where it names a time."""
@@ -103,10 +109,7 @@ class Channel:
         assert task is not None  # noqa: S101 -- admit was awaited, so there is a task; this tells mypy
         self.sending.add(task)
         passage.ticket = ticket
-        traffic = self.traffic
-        traffic.requests += 1
-        traffic.in_flight += 1
-        traffic.bytes_sent += len(request.body)
+        self.traffic.leave(1, len(request.body))
         reply: Response | NoResponse | None = None
         try:
             reply = await self._transport.send(request, follow)
@@ -142,10 +145,7 @@ class Channel:
         count = len(tickets)
         for passage, ticket in zip(passages, tickets, strict=False):
             passage.ticket = ticket
-        traffic = self.traffic
-        traffic.requests += count
-        traffic.in_flight += count
-        traffic.bytes_sent += sum(map(len, map(_body_of, requests[:count])))
+        self.traffic.leave(count, sum(map(len, map(_body_of, requests[:count]))))
         return count
 
     def was_answered(self, *, is_useful: bool) -> None:

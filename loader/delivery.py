@@ -65,9 +65,8 @@ class Parts:
 
 def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
     """Turn a reply into a verdict. Without a response object only one thing counts: whether the request left."""
-    if type(reply) is Response:
+    if isinstance(reply, Response):
         return target.interpret(chunk, reply)
-    assert isinstance(reply, NoResponse)  # noqa: S101 -- the other one; this tells mypy
     if reply.is_sent:
         return Unknown(reply.error)
     if reply.fatal_hint is not None:
@@ -150,7 +149,7 @@ class Delivery:
             if parcel.attempts > 1:
                 self._parts.channel.traffic.retries += 1
             chunk = parcel.chunk
-            verdict = target.interpret(chunk, reply) if type(reply) is Response else read(target, chunk, reply)
+            verdict = read(target, chunk, reply)
             if type(verdict) is not Settled:
                 left.append(verdict)
                 continue

@@ -29,16 +29,15 @@ from yarl import URL
 from loader.addresses import check_base_url
 from loader.connector import KEEPALIVE_SECONDS, CheckedConnector, make_tls
 from loader.exchange import (
-    MAX_CACHED_PATHS,
     NOT_OURS,
     TIMED_OUT,
     Deadlines,
-    build_url,
     head_fields,
     max_answer_bytes,
     timeouts_of,
 )
 from loader.failures import CHECK_URL, describe, fatal_hint
+from loader.lean_heads import Heads
 from loader.lean_line import Exchange, Line, Means
 from loader.lean_parts import Handler
 from loader.model import NoResponse, Request, Response
@@ -61,21 +60,19 @@ class LeanTransport:
         self._base_url = check_base_url(origin)
         self._loop = asyncio.get_running_loop()
         url = URL(self._base_url, encoded=True)
-        fields = head_fields(url, headers)
-        self._fields = b"".join([f"{name}: {value}\r\n".encode() for name, value in fields.items()])
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._heads = Heads(self._base_url, head_fields(url, headers))
         tls = make_tls(ca_file) if url.scheme == "https" else None
         self._connector = CheckedConnector(limit=concurrency, tls=tls, handler=Handler)
         self._door = ClientRequest("POST", url, loop=self._loop)
         self._timeouts = timeouts_of(timeout_seconds)
         self._deadlines = Deadlines(self._loop, timeout_seconds)
-        self._means = Means(self._loop, self._deadlines, max_answer_bytes(max_records), self._head_of, self._heads)
+        self._means = Means(self._loop, self._deadlines, max_answer_bytes(max_records), self._heads)
         # The one that was busy last goes next: few connections stay warm, the others grow old and are closed.
         self._idle: list[Line] = []
 
     async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
         """Send the request and read its answer. Errors: none but CancelledError."""
-        head = self._head_of(request)
+        head = self._heads[request.method, request.path]
         if head is None:
             return NoResponse(is_sent=False, error=NOT_OURS, fatal_hint=CHECK_URL)
         exchange = Exchange(self._means, None if request.is_alone else follow)
@@ -139,16 +136,3 @@ class LeanTransport:
     def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().connection.close()
-
-    def _head_of(self, request: Request) -> bytes | None:
-        """Give all of a head but its length, or None where the path leads elsewhere."""
-        known = self._heads.get((request.method, request.path))
-        if known is not None:
-            return known
-        url = build_url(self._base_url, request.path)
-        if url is None:
-            return None
-        head = b"%b %b HTTP/1.1\r\n%b" % (request.method.encode(), url.raw_path_qs.encode("ascii"), self._fields)
-        if len(self._heads) < MAX_CACHED_PATHS:
-            self._heads[request.method, request.path] = head
-        return head

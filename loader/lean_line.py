@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import aiohttp
-from aiohttp.hdrs import CONTENT_ENCODING
 from aiohttp.http_writer import StreamWriter
 
 from loader.exchange import NOT_OURS, SLICE_BYTES, Deadlines, is_encoded, read_capped
+from loader.lean_heads import Ends, Heads
 from loader.lean_parts import Begun, Handler, whole_of
 from loader.model import Request, Response
 from loader.world import Follow
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 ROUND = 64
 """Answers that are dealt with together at most: whether a connection says more is asked for all of them, right before."""
-KEPT_BYTES = 2048
-"""Up to here the line that says a body's length is kept."""
 JOINED_BYTES = 16 * 1024
 """Up to here copying a body behind its head is cheaper than a second write."""
 BUFFERED_BYTES = 64 * 1024
@@ -78,27 +76,15 @@ def talking(lines: Iterable[Line]) -> set[int]:
 
 @dataclass(slots=True)
 class Means:
-    """What the exchanges of a transport share.
-
-    `head_of`: all of a request's head but its length; None: it leads elsewhere. `heads`: those that are made, by method and path.
-    """
+    """What the exchanges of a transport share. `heads`: see `Heads`."""
 
     loop: asyncio.AbstractEventLoop
     deadlines: Deadlines
     max_answer_bytes: int
-    head_of: Callable[[Request], bytes | None]
-    heads: dict[tuple[str, str], bytes]
+    heads: Heads
     heard: list[Exchange] = field(default_factory=list)
     """Exchanges for which something came in this turn of the loop."""
-    ends: dict[int, bytes] = field(default_factory=dict)
-    """How a head ends, by the length of its body."""
-
-    def end_of_head(self, size: int) -> bytes:
-        """Return the end of a head; those of bodies that are sent by the thousand are kept."""
-        end = b"Content-Length: %d\r\n\r\n" % size
-        if size <= KEPT_BYTES:
-            self.ends[size] = end
-        return end
+    ends: Ends = field(default_factory=Ends)
 
     def look_at_heard(self) -> None:
         """Look at some of them; hand over the answers that something may follow; then let that go."""
@@ -213,8 +199,7 @@ class Exchange:
                 self.wake(response)
                 return
             self.is_sent = self.is_uploaded = False
-            means = self._means
-            head = means.heads.get((request.method, request.path)) or means.head_of(request)
+            head = self._means.heads[request.method, request.path]
             if head is None:
                 raise ValueError(NOT_OURS)
             self._send(line, head, request)
@@ -238,9 +223,7 @@ class Exchange:
         if not content.is_eof() or content.exception() is not None:
             return None
         body, headers, means = whole_of(content), message.headers, self._means
-        is_complete = len(body) <= means.max_answer_bytes and (
-            CONTENT_ENCODING not in headers or not is_encoded(headers)
-        )
+        is_complete = len(body) <= means.max_answer_bytes and not is_encoded(headers)
         # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
         seconds = means.loop.time() - self._sent_at
         return Response(message.code, headers, body, is_complete, self.is_uploaded, seconds)
@@ -263,9 +246,7 @@ class Exchange:
             raise aiohttp.ClientConnectionResetError
         size = len(body)
         # A GET without a body has no length (RFC 9110 8.6).
-        end = self._means.ends.get(size) if size or request.method != "GET" else b"\r\n"
-        if end is None:
-            end = self._means.end_of_head(size)
+        end = self._means.ends[size] if size or request.method != "GET" else b"\r\n"
         self.is_sent = True
         self._sent_at = self._means.loop.time()
         if size <= JOINED_BYTES:

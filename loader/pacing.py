@@ -6,43 +6,27 @@ nothing is caught up after a pause, beyond the few milliseconds by which a timer
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from math import inf
+from typing import Unpack
 
 from loader import rate
 from loader.model import new_tuple
-from loader.waiting import MIN_WAIT_SECONDS, Failed, Line, Signal, Success, Throttled, Ticket
+from loader.waiting import MIN_WAIT_SECONDS, Failed, LineThrottle, Outside, Signal, Success, Throttled, Ticket
 
 CANARY_JITTER = 0.1
 CLOSED_GLANCE_SECONDS = 0.05
 """A closed gate may open early, when a request sent before it closed is accepted; it is looked at this often."""
 
 
-class AutoThrottle:
+class AutoThrottle(LineThrottle):
     """Even pacing at the rate that `rate` finds; `start_per_second` is a hint where to begin."""
 
-    def __init__(
-        self,
-        start_per_second: float | None = None,
-        *,
-        clock: Callable[[], float] | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw: Callable[[], float] = random.random,
-    ) -> None:
-        self._clock = clock or asyncio.get_running_loop().time
-        self._draw = draw
+    def __init__(self, start_per_second: float | None = None, **outside: Unpack[Outside]) -> None:
+        super().__init__(**outside)
         self._state = rate.begin(self._clock(), start_per_second)
-        self._line = Line(self._grant, self._give_back, clock=self._clock, sleep=sleep)
-        self._number = 0
-        self._paused_until = -inf
         # The gate for which a jitter was drawn, and the time drawn.
         self._canary_gate = (-inf, -inf)
-
-    async def admit(self, *, is_first: bool = False) -> Ticket:
-        """Wait until one request may be sent."""
-        return self.admit_now() or await self._line.admit(is_first=is_first)
 
     def admit_now(self) -> Ticket | None:
         """Give a ticket where one is due and nobody waits; not while the gate is closed: a canary's time has its jitter."""
@@ -85,7 +69,7 @@ class AutoThrottle:
 
     def pause(self, seconds: float) -> None:
         """Admit nothing for this long."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        super().pause(seconds)
         # Time in which nothing goes is no reason to go faster.
         self._state.grown_until = max(self._state.grown_until, self._paused_until)
 
@@ -106,11 +90,6 @@ class AutoThrottle:
     def in_flight(self) -> int:
         """Return how many tickets are not answered yet."""
         return self._state.in_flight
-
-    @property
-    def limited_by_rate_seconds(self) -> float:
-        """Return for how long somebody waited for admission."""
-        return self._line.waited_seconds
 
     async def _grant(self, wanted: int) -> tuple[Sequence[Ticket], float]:
         state, now = self._state, self._clock()
@@ -139,9 +118,6 @@ class AutoThrottle:
             jitter = CANARY_JITTER * self._draw() * self._state.pause
             self._canary_gate = (due, due + jitter)
         return self._canary_gate[1]
-
-    def _give_back(self, ticket: Ticket) -> None:
-        self.answered(ticket, Failed())
 
 
 def _event(ticket: Ticket, signal: Signal) -> rate.Event:

@@ -13,10 +13,12 @@ block what fell due meanwhile.
 from __future__ import annotations
 
 import asyncio
+import random
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
 MIN_WAIT_SECONDS = 0.002
 
@@ -165,3 +167,56 @@ class Line:
                 self._told = asyncio.get_running_loop().create_future()
                 await self._told
             self._drop_cancelled()
+
+
+class Outside(TypedDict, total=False):
+    """What a throttle takes from its surroundings, where it is not the running loop and the machine's own chance."""
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    draw: Callable[[], float]
+
+
+class LineThrottle(ABC):
+    """What both kinds of throttle share: a clock, chance, the line of those who wait, tickets in their order, and pauses."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._clock = clock or asyncio.get_running_loop().time
+        self._draw = draw
+        self._line = Line(self._grant, self._give_back, clock=self._clock, sleep=sleep)
+        self._number = 0
+        self._paused_until = -inf
+
+    async def admit(self, *, is_first: bool = False) -> Ticket:
+        """Wait until one request may be sent."""
+        return self.admit_now() or await self._line.admit(is_first=is_first)
+
+    @abstractmethod
+    def admit_now(self) -> Ticket | None:
+        """Give a ticket where one may go now and nobody waits."""
+
+    @abstractmethod
+    def answered(self, ticket: Ticket, signal: Signal) -> None:
+        """Say how the request of a ticket ended."""
+
+    def pause(self, seconds: float) -> None:
+        """Admit nothing for this long."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    @property
+    def limited_by_rate_seconds(self) -> float:
+        """Return for how long somebody waited for admission."""
+        return self._line.waited_seconds
+
+    @abstractmethod
+    async def _grant(self, wanted: int) -> tuple[Sequence[Ticket], float]: ...
+
+    def _give_back(self, ticket: Ticket) -> None:
+        # A fixed rate's token is not returned: nobody waits, and the bucket drips a new one.
+        self.answered(ticket, Failed())
