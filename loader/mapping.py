@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
-from functools import partial
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -66,28 +65,6 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> dict[str, Any] | Rejected:
     if not fields:
         return _refuse("empty", "the object has no members")
     return _inspect(data, fields, colons, max_depth) or fields
-
-
-def are_plain(lines: Sequence[bytes], raw: bytes, absent: Sequence[str]) -> bool:
-    """Say whether each line is an object that `parse` takes, begins and ends with its braces, and lacks some names.
-
-    False only means: look at each line. `raw` is the lines joined. The sums below are of terms that can be off in one direction
-    only, so where they agree each line agrees (why colons tell is said above).
-    """
-    try:
-        objects = map(orjson.loads, lines)
-        # A single byte is found thirty times as fast as two.
-        if any(map(partial(_may_hold, raw), absent)) or (_BACKSLASH in raw and _ESCAPE in raw):
-            objects = map(partial(_with_none_of, absent), objects)
-        members = list(map(len, objects))
-    except (ValueError, TypeError):  # TypeError: a number has no length
-        return False
-    # A text or an array has a length too, but begins with no brace.
-    if not all(members) or {line[0] for line in lines} != {_CURLY} or {line[-2] for line in lines} != {_CLOSING}:
-        return False
-    if _BRACKET not in raw and raw.count(_COLON) == sum(members):
-        return True  # no arrays, and no object inside that has a member: nothing nests deeper than 2
-    return _ESCAPED_COLON not in raw and _are_shallow(lines) and _have_no_twins(lines, raw)
 
 
 def members(data: bytes) -> list[Member]:
@@ -208,27 +185,6 @@ def _depth_of(data: bytes) -> int:
         elif first in b"}]":
             depth -= 1
     return deepest
-
-
-def _may_hold(raw: bytes, name: str) -> bool:
-    """Say whether a name stands in raw lines, in a key or elsewhere. A byte of it that is nowhere answers that soonest."""
-    text = name.encode()
-    return all(byte in raw for byte in text) and text in raw
-
-
-def _with_none_of(names: Sequence[str], fields: Any) -> Any:
-    if any(name in fields for name in names):
-        raise ValueError("a line has a member of its own where the loader writes one")
-    return fields
-
-
-def _are_shallow(lines: Sequence[bytes]) -> bool:
-    return max(line.count(_CURLY) + line.count(_BRACKET) for line in lines) <= MAX_DEPTH
-
-
-def _have_no_twins(lines: Sequence[bytes], raw: bytes) -> bool:
-    """Say whether no object has a key twice: what is encoded again has lost such a member's colon."""
-    return orjson.dumps(list(map(orjson.loads, lines))).count(_COLON) == raw.count(_COLON)
 
 
 # --- why a line is refused ------------------------------------------------------------------------------------------

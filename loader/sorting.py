@@ -15,8 +15,9 @@ from isal.isal_zlib import crc32
 
 from loader.checkpoint import Window
 from loader.columns import RecordBlock
-from loader.mapping import BLANK, are_plain, parse
+from loader.mapping import BLANK, parse
 from loader.model import Record, Rejected
+from loader.plain import PlainLook
 from loader.splitting import Block
 from loader.targets.base import Target
 
@@ -65,6 +66,7 @@ class Sorter:
         self._source = self._number = self._offset = 0  # of the first line that waits
         self._line_count = self._byte_count = 0
         self._raw: list[bytes] = []
+        self._look = None if target.splice is None else PlainLook(target.splice.absent)
         self._is_plain = True
 
     def feed(self, block: Block) -> list[Draft]:
@@ -109,13 +111,12 @@ class Sorter:
         self._line_count += len(lines)
         self._byte_count += len(raw)
         self._raw.append(raw)
-        splice = self._target.splice
-        if splice is None or not self._is_plain:
+        if self._look is None or not self._is_plain:
             return
         if not raw.endswith(b"\n"):
             lines = [*lines[:-1], lines[-1] + b"\n"]
             raw += b"\n"
-        self._is_plain = are_plain(lines, raw, splice.absent)
+        self._is_plain = self._look.are_plain(lines, raw)
 
     def _one_by_one(self, draft: Draft, lines: list[bytes]) -> list[Record]:
         """Put each line where it belongs."""

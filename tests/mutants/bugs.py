@@ -66,6 +66,7 @@ INSERT = "unit/targets/test_ozari_insert.py"
 UPDATE = "unit/targets/test_ozari_update.py"
 LOOKUP = "unit/targets/test_ozari_lookup.py"
 ADD = "unit/targets/test_canbus.py"
+PLAIN = "unit/test_plain.py"
 
 FOURTEEN = (
     bug(
@@ -523,6 +524,26 @@ FLOW = (
             "Settled(CreatedIds(ids[1:] + ids[:1]))",
         ),
         by=(CANBUS,),
+    ),
+    bug(
+        "a number too large for any target let pass",
+        "The decoder that knows a table's rows takes integers past the largest double, and nobody looks for them.",
+        Edit(
+            "loader/plain.py",
+            "None if _may_hold_long_digits(raw) else self._layout_of(lines)",
+            "self._layout_of(lines)",
+        ),
+        by=(PLAIN,),
+    ),
+    bug(
+        "a key that stands twice hidden by a blank",
+        "Colons with white space before them are not looked for where members are counted by their quotes.",
+        Edit(
+            "loader/plain.py",
+            "if _BACKSLASH in raw or any(spaced in raw for spaced in _SPACED_COLONS):",
+            "if _BACKSLASH in raw:",
+        ),
+        by=(PLAIN,),
     ),
     bug(
         "ids at wrong lines in the log",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.mapping import BLANK, are_plain, cut, insert_first, members, parse, text_of
+from loader.mapping import BLANK, cut, insert_first, members, parse, text_of
 from loader.model import Rejected
 from tests.unit.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
 
@@ -212,17 +212,3 @@ def test_long_strings_are_cut_at_no_great_cost_of_memory() -> None:
     data = b'{"a":"' + b'\\"' * (2 << 20) + b'","b":1}'
     assert cut(data, ["b"])[0] == b'{"b":1}'
     assert [member.name for member in members(data)] == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    "line, is_plain",
-    [
-        (b'{"a":"Tag"}\n', True),
-        (b'{"a":"gaT"}\n', True),
-        (b'{"Tag":1}\n', False),
-        (b'{"\\u0054ag":1}\n', False),
-        (b'{"a":{"Tag":1}}\n', True),
-    ],
-)
-def test_a_name_that_must_be_absent_is_found_as_a_member_only(line: bytes, is_plain: bool) -> None:
-    assert are_plain([line], line, ["Tag"]) is is_plain

@@ -1,0 +1,188 @@
+"""What is said of many lines at once, against what `parse` says of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader import plain
+from loader.mapping import BLANK, parse
+from loader.plain import PlainLook
+from tests.unit.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
+
+ROW = b'{"a":1,"b":"x"}\n'
+VALUES = st.sampled_from(
+    [
+        *(
+            b"1",
+            b"-0",
+            b"1e5",
+            b"1E400",
+            b"-1.5e-400",
+            b"00",
+            b"1.",
+            b".5",
+            b"+1",
+            b"nul",
+            b"NaN",
+            b"true",
+            b"null",
+            b"[]",
+        ),
+        *(
+            b'"\\ud800"',
+            b'"\\ud83d\\ude00"',
+            b'"\xff"',
+            b'"\xed\xa0\x80"',
+            b'"\xc3\xa9"',
+            b'"\x01"',
+            b'"\x7f"',
+            b'"\\x"',
+        ),
+        *(b"9" * 308, b"9" * 309, b"-" + b"9" * 309, b"9" * 400 + b".0", b"9" * 400 + b"e-200", b"9" * 5000, b"1" * 20),
+        *(
+            b'"12:30"',
+            b'":-)"',
+            b'" :"',
+            b'"\\u003a"',
+            b'"\\":"',
+            b'{"a":1}',
+            b'{"a":1,"a":2}',
+            b'[{"b":{}}]',
+            b"{}",
+            b'"{"',
+        ),
+        *(b"[" * 70 + b"]" * 70, b'{"x":' * 70 + b"1" + b"}" * 70, b"[" * 9000 + b"]" * 9000, b'"Tag"', b'{"Tag":1}'),
+    ]
+)
+NAMES = st.sampled_from([b'"a"', b'"b"', b'"\\u0061"', b'"Tag"', b'"T\\u0061g"', b'"c:"', b'"c" ', b'"c"\t', b'"\xff"'])
+
+
+def members(names: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    return b"{" + b",".join(name + b":" + value for name, value in zip(names, values, strict=True)) + b"}\n"
+
+
+def rows(names: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    values = st.lists(VALUES, min_size=len(names), max_size=len(names))
+    return values.map(lambda drawn: members(names, drawn))
+
+
+USUAL = rows([b'"a"', b'"b"'])
+OTHER = st.lists(NAMES, max_size=4).flatmap(rows)
+
+
+def is_good(line: bytes, absent: str = "Tag") -> bool:
+    data = line.strip(BLANK)
+    fields = parse(data) if data else None
+    return type(fields) is dict and absent not in fields and line[:1] == b"{" and line[-2:] == b"}\n"
+
+
+def looked_at(parts: Sequence[Sequence[bytes]]) -> list[bool]:
+    look = PlainLook(("Tag",))
+    return [look.are_plain(lines, b"".join(lines)) for lines in parts]
+
+
+@given(st.lists(st.lists(USUAL | OTHER, min_size=1, max_size=4), min_size=1, max_size=4))
+def test_no_line_is_taken_that_parse_would_refuse(parts: list[list[bytes]]) -> None:
+    parts = [part for at, part in enumerate(parts) for part in ([ROW], part)[at % 2 :]]  # a layout is known, or none
+    for lines, are_plain in zip(parts, looked_at(parts), strict=True):
+        assert not are_plain or all(map(is_good, lines))
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=[line.name for line in BAD_LINES])
+def test_a_bad_line_is_seen_among_good_ones(line: BadLine) -> None:
+    bad = line.data + b"\n"
+    assert looked_at([[ROW], [ROW, bad], [bad, ROW], [bad], [ROW]]) == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("data", SUSPICIOUS_GOOD_LINES.values(), ids=SUSPICIOUS_GOOD_LINES)
+def test_a_suspicious_line_is_taken_for_what_it_is(data: bytes) -> None:
+    line = data.strip(BLANK) + b"\n"
+    for are_plain in looked_at([[line], [line, line]]):
+        assert not are_plain or is_good(line)
+
+
+@pytest.mark.parametrize("shift", range(24))
+@pytest.mark.parametrize("sign", [b"", b"-"])
+def test_an_integer_past_the_largest_double_is_seen_wherever_it_stands(shift: int, sign: bytes) -> None:
+    """The layout's decoder takes it; orjson, and so `parse`, does not."""
+    line = members([b'"a"', b'"b"'], [sign + b"9" * 309, b'"' + b"x" * shift + b'"'])
+    pad = members([b'"a"', b'"b"'], [b"1", b'"' + b"x" * shift + b'"'])
+    assert not is_good(line)
+    assert looked_at([[pad], [pad, line, pad], [line]]) == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b'{"a":1,"b":2}\n', b'{"b":"x","a":null}\n'],
+        [b'{"a":"12:30","b":"http://x"}\n', b'{"a":":-)","b":"http://x"}\n'],
+        [b'{"a":"12:30:00","b":"12:30"}\n'] * 3,
+        [b'{"a": "12:30", "b": "x : y"}\n'],
+        [b'{"a":[1,{"c":"12:30"}],"b":{}}\n'],
+        [b'{"a":"\\"","b":"12:30"}\n'],
+        [b'{"a":1}\n', b'{"b":2}\n', b'{"a":1,"b":"x:y"}\n'],
+        [b'{"\\"a":1}\n'],
+        [b"{" + b",".join(b'"f%d":%d' % (n, n) for n in range(200)) + b"}\n"] * 2,
+        [b'{"a":' + b"9" * 308 + b"}\n"],
+    ],
+)
+def test_good_lines_are_taken_together(lines: list[bytes]) -> None:
+    assert all(map(is_good, lines))
+    assert looked_at([lines, lines]) == [True, True]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b'{"a":1,"a":2}\n', b'{"b":2}\n'],  # as many colons as two rows of the layout
+        [b'{"a":1,"a" :2,"b":3}\n'],
+        [b'{"a":1,"a"\t:2,"b":3}\n'],
+        [b'{"a":1,"b":{"c":1,"c":2}}\n'],
+        [b'{"a":"12:30","b":3,"b":4}\n'],
+        [b'{"a":"x","\\u0061":2,"b":3}\n'],
+        [b'{"a":"\\u003a","b":2,"b":3}\n'],
+        [b'{"a":1,"b":' + b"[" * 70 + b"]" * 70 + b"}\n"],
+    ],
+)
+def test_what_orjson_lets_pass_is_seen_in_rows_of_a_known_layout(lines: list[bytes]) -> None:
+    assert not all(map(is_good, lines))
+    assert looked_at([[ROW], lines, [ROW, *lines]]) == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "line, is_plain",
+    [
+        (b'{"a":"Tag"}\n', True),
+        (b'{"a":"gaT"}\n', True),
+        (b'{"Tag":1}\n', False),
+        (b'{"\\u0054ag":1}\n', False),
+        (b'{"a":{"Tag":1}}\n', True),
+    ],
+)
+def test_a_name_that_must_be_absent_is_found_as_a_member_only(line: bytes, is_plain: bool) -> None:
+    assert looked_at([[line], [line, line], [b'{"b":1}\n', line]]) == [is_plain] * 3
+
+
+def test_rows_of_another_table_are_learned_and_mixed_ones_are_not_tried_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learned: list[tuple[str, ...]] = []
+    make = plain._layout
+
+    def noted(names: tuple[str, ...]) -> plain.Layout | None:
+        learned.append(names)
+        return make(names)
+
+    monkeypatch.setattr(plain, "_layout", noted)
+    first, second = ([json.dumps({name: 1}).encode() + b"\n"] * 2 for name in "ab")
+    mixed = [first[0], second[0]]
+    look = PlainLook(())
+    for part in [first, first, second, second, *[mixed] * 1000, second]:
+        assert look.are_plain(part, b"".join(part))
+    assert learned[:2] == [("a",), ("b",)]
+    assert 3 <= len(learned) <= 12
