@@ -7,11 +7,11 @@ of the nouns of `model`, so whoever looks at single records (a reject, a doubt, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate, count
 from typing import NamedTuple, TypeGuard, overload
 
-from loader.model import Created, Record
+from loader.model import Created, Record, new_tuple
 
 _ONLY_CREATED = {Created}
 
@@ -19,29 +19,40 @@ _ONLY_CREATED = {Created}
 class Splice(NamedTuple):
     """What a target writes in front of each record's members, where it looks at nothing else of a line.
 
-    `opening` is the object's beginning, `{` and members with their commas. `absent`: names that a line must not have itself.
-    `stamp_of` makes the stamp of (source, line), which goes first, into the member that `stamp_opening` begins.
+    `opening` is the object's beginning, `{` and members with their commas. `absent`: names that a line must not have itself;
+    `are_good` says whether it may have these; None: any others. `stamp_of` makes the stamp of (source, line), which goes first,
+    into the member that `stamp_opening` begins.
     """
 
     opening: bytes
     absent: tuple[str, ...]
     stamp_opening: bytes = b""
     stamp_of: Callable[[int, int], str] | None = None
+    are_good: Callable[[Collection[str]], bool] | None = None
 
 
 class RecordBlock(Sequence[Record]):
-    """The records of lines that follow each other. `raw` is `count` lines as read, each ending with LF."""
+    """The records of lines that follow each other. `raw` is `count` lines as read, each ending with LF; `lines` the same, cut."""
 
     __slots__ = ("_count", "_lines", "_splice", "first", "offset", "raw", "source")
 
-    def __init__(self, source: int, first: int, offset: int, raw: bytes, count: int, splice: Splice) -> None:
+    def __init__(
+        self,
+        source: int,
+        first: int,
+        offset: int,
+        raw: bytes,
+        count: int,
+        splice: Splice,
+        lines: list[bytes] | None = None,
+    ) -> None:
         self.source = source
         self.first = first
         self.offset = offset
         self.raw = raw
         self._count = count
         self._splice = splice
-        self._lines: list[bytes] | None = None
+        self._lines = lines
 
     def __len__(self) -> int:
         return self._count
@@ -55,7 +66,13 @@ class RecordBlock(Sequence[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         places = zip(self.lines, count(self.first), accumulate(map(len, self.lines), initial=self.offset), strict=False)
-        return (self._record(line, number, offset) for line, number, offset in places)
+        if self._splice.stamp_of is not None:
+            return (self._record(line, number, offset) for line, number, offset in places)
+        source, opening = self.source, self._splice.opening
+        return (
+            new_tuple(Record, (source, number, offset, opening + line[1:-1], None, None))
+            for line, number, offset in places
+        )
 
     @overload
     def __getitem__(self, index: int) -> Record: ...

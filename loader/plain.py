@@ -57,14 +57,16 @@ class Layout(NamedTuple):
 class PlainLook:
     """Looks at the lines of one source, part by part."""
 
-    def __init__(self, absent: Collection[str]) -> None:
+    def __init__(self, absent: Collection[str], are_good: Callable[[Collection[str]], bool] | None = None) -> None:
+        """`absent`, `are_good`: see `columns.Splice`."""
         self._absent = absent
+        self._are_good = are_good
         self._layout: Layout | None = None
         self._failures = 0  # to learn a layout, in a row
         self._pause = 0  # so many parts go by before it is tried again
 
     def are_plain(self, lines: Sequence[bytes], raw: bytes) -> bool:
-        """Say whether each line is an object that `parse` takes, begins and ends with its braces, and lacks some names.
+        """Say whether each line is an object that `parse` takes, begins and ends with its braces, and has good names only.
 
         False only means: look at each line. `lines` are some, each with its LF; `raw` is the lines joined.
         """
@@ -72,8 +74,10 @@ class PlainLook:
             return False
         layout = None if _may_hold_long_digits(raw) else self._layout_of(lines)
         if layout is None:
-            return _are_plain_objects(lines, raw, self._absent)
+            return self._are_good is None and _are_plain_objects(lines, raw, self._absent)
         if any(name in layout.names for name in self._absent):
+            return False
+        if self._are_good is not None and not self._are_good(layout.names):
             return False
         return _have_single_keys(lines, raw, len(layout.names) * len(lines))
 

@@ -66,7 +66,9 @@ class Sorter:
         self._source = self._number = self._offset = 0  # of the first line that waits
         self._line_count = self._byte_count = 0
         self._raw: list[bytes] = []
-        self._look = None if target.splice is None else PlainLook(target.splice.absent)
+        self._lines: list[bytes] = []  # where each becomes a request of its own, and they are plain
+        splice = target.splice
+        self._look = None if splice is None else PlainLook(splice.absent, splice.are_good)
         self._is_plain = True
 
     def feed(self, block: Block) -> list[Draft]:
@@ -97,13 +99,13 @@ class Sorter:
         splice = self._target.splice
         if splice is not None and self._is_plain:
             raw = raw if raw.endswith(b"\n") else raw + b"\n"
-            draft.records = RecordBlock(
-                draft.source, draft.first_line, draft.first_offset, raw, draft.line_count, splice
-            )
+            place = draft.source, draft.first_line, draft.first_offset
+            block = RecordBlock(*place, raw, draft.line_count, splice, self._lines or None)
+            draft.records = block if self._target.max_records > 1 else [*block]
         else:
             draft.records = self._one_by_one(draft, BytesIO(raw).readlines())
         self._line_count = self._byte_count = 0
-        self._raw, self._is_plain = [], True
+        self._raw, self._lines, self._is_plain = [], [], True
         return [draft]
 
     def _take(self, lines: list[bytes], raw: bytes) -> None:
@@ -117,6 +119,8 @@ class Sorter:
             lines = [*lines[:-1], lines[-1] + b"\n"]
             raw += b"\n"
         self._is_plain = self._look.are_plain(lines, raw)
+        if self._target.max_records == 1:
+            self._lines += lines
 
     def _one_by_one(self, draft: Draft, lines: list[bytes]) -> list[Record]:
         """Put each line where it belongs."""

@@ -9,7 +9,7 @@ one status has two meanings: 404 is "no match" with `matched` and "no table" wit
 from __future__ import annotations
 
 import re
-from collections.abc import KeysView, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from loader.errors import UsageError
@@ -45,9 +45,13 @@ class FieldNames:
         self._forbidden = frozenset(forbidden)
         self._known: set[str] = set()
 
-    def first_bad(self, names: KeysView[str]) -> str | None:
+    def are_good(self, names: Collection[str]) -> bool:
+        """Say whether none of them is forbidden or malformed."""
+        return self.first_bad(names) is None
+
+    def first_bad(self, names: Collection[str]) -> str | None:
         """Return the first name that is forbidden or malformed, or None."""
-        if names <= self._known:
+        if self._known.issuperset(names):
             return None
         for name in names:
             if name in self._forbidden or not NAME.fullmatch(name):

@@ -60,7 +60,6 @@ class OzariInsertTarget:
 
     name = "ozari insert"
     max_records = 1
-    splice: Splice | None = None
     body_overhead_bytes = len(OPENING) + len(CLOSING)
 
     def __init__(self, settings: OzariInsert, credentials: OzariCredentials, run_id: str) -> None:
@@ -74,6 +73,7 @@ class OzariInsertTarget:
             self._stamps = Stamps(ozari.check_field(settings.stamp, "--stamp"), run_id)
         # Neither the stamp's field nor the primary key is ever known as good, so the one set operation looks for them too.
         self._names = ozari.FieldNames(ozari.PRIMARY_KEY, *([settings.stamp] if settings.stamp else []))
+        self.splice = self._splice() if self._key is None else None
 
     def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
         """Check names; write the stamp in front, or find the key."""
@@ -91,6 +91,11 @@ class OzariInsertTarget:
             key = text_of(fields, data, self._key) or None
             return Record(source, number, offset, data, key, None if key is None else lock_text(key))
         return new_tuple(Record, (source, number, offset, data, None, None))
+
+    def _splice(self) -> Splice:
+        if self._stamps is None:
+            return Splice(b"{", (), are_good=self._names.are_good)
+        return Splice(b"{", (), self._stamps.opening, self._stamps.text, self._names.are_good)
 
     def encode(self, chunk: Chunk) -> Request:
         """Build the request for the chunk's one record."""

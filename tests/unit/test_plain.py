@@ -168,6 +168,12 @@ def test_a_name_that_must_be_absent_is_found_as_a_member_only(line: bytes, is_pl
     assert looked_at([[line], [line, line], [b'{"b":1}\n', line]]) == [is_plain] * 3
 
 
+def test_names_that_a_target_does_not_take_are_seen() -> None:
+    look = PlainLook((), lambda names: "fid" not in names)
+    rows = [[b'{"a":1}\n'] * 2, [b'{"a":1,"fid":2}\n'], [b'{"b":1}\n'], [b'{"a":1}\n', b'{"b":1}\n']]
+    assert [look.are_plain(lines, b"".join(lines)) for lines in rows] == [True, False, True, False]
+
+
 def test_rows_of_another_table_are_learned_and_mixed_ones_are_not_tried_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

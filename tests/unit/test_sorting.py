@@ -22,10 +22,11 @@ from loader.targets import build_target
 from loader.targets.base import Target
 
 OZARI = build_target(OzariInsert("tcity"), OzariCredentials(Secret("x")), "r123456789")
+OZARI_STAMPED = build_target(OzariInsert("tcity", stamp="Tag"), OzariCredentials(Secret("x")), "r123456789")
 KEYS = CanbusCredentials("acme", Secret("app"), Secret("key"), Secret("secret"))
 CANBUS = build_target(CanbusAdd(user="u1"), KEYS, "r123456789")
 STAMPED = build_target(CanbusAdd(user="u1", stamp="Tag", is_unique=True), KEYS, "r123456789")
-TARGETS = [OZARI, CANBUS, STAMPED]
+TARGETS = [OZARI, OZARI_STAMPED, CANBUS, STAMPED]
 LINES = st.sampled_from(
     [
         b'{"a":1}\n',
@@ -63,6 +64,8 @@ ODD_LINES = st.sampled_from(
         b'{"Tag":1}\n',
         b'{"\\u0054ag":1}\n',
         b'{"a":"Tag"}\n',
+        b'{"fid":1}\n',
+        b'{"a b":1}\n',
         b'{"a":1} \n',
         b' {"a":1}\n',
         b'{"a":1}\r\n',
