@@ -1,6 +1,6 @@
 """Measure how many records a second the loader moves in chunks (Canbus), beside the limit that parsing alone sets.
 
-    python -m benchmarks.chunks [--rounds 5] [--records 200000]
+    python -m benchmarks.chunks [--rounds 15] [--records 200000]
 
 The limit reads the file line by line and decodes each with orjson, and does nothing else. The loader is the whole loader,
 from the file to the last outcome on disk, answers checked, with its default chunks and concurrency. Both run by turns in one
@@ -123,7 +123,7 @@ async def measure(arguments: argparse.Namespace, folder: Path, base_url: str) ->
 def main() -> int:
     """Measure, print; exit 1 where a goal is missed beyond the noise."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--records", type=int, default=200_000)
     arguments = parser.parse_args()
     measuring.pin(measuring.CLIENT_CORE)

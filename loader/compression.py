@@ -28,6 +28,8 @@ Read: TypeAlias = Callable[[int], bytes]
 
 BLOCK_BYTES = 128 * 1024
 """Read, split and checked at once: with its lines and objects it stays in a processor's second cache."""
+PACKED_BYTES = 32 * 1024
+"""Of a compressed file, read at once: how far a load has come is told by what was read."""
 HEAD_BYTES = 6
 """So many first bytes decide the kind."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 from zlib import crc32
 
-from loader.compression import BLOCK_BYTES, HEAD_BYTES, Kind, decompressed, kind_of
+from loader.compression import BLOCK_BYTES, HEAD_BYTES, PACKED_BYTES, Kind, decompressed, kind_of
 from loader.errors import SourceError
 from loader.splitting import Block, Splitter
 
@@ -78,7 +78,7 @@ class FileSource:
             yield from self._raw(offset, block_bytes)
             return
         position = 0
-        raw = self._raw(0, block_bytes)
+        raw = self._raw(0, min(block_bytes, PACKED_BYTES))
         for piece in decompressed(lambda _: next(raw, b""), self.kind, self.name, block_bytes):
             position += len(piece)
             if position > offset:
