@@ -1,7 +1,8 @@
 """The stages of a record's way, each alone: run by `benchmarks.stages`, which turns their times into microseconds a record.
 
 Each case works on the same generated records; `extra_info` says how many of them one round is. `floor_*` are what a stage
-cannot beat: readline for split, orjson alone for parse.
+cannot beat: readline for split, orjson alone for parse. `sort` is the way of nearly every line, from a block to shaped records in
+windows; `parse` and `shape` are the steps of a line that is looked at by itself.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks import measuring
 from loader.checkpoint import CheckpointLog, Window
 from loader.chunking import Chunker
+from loader.compression import BLOCK_BYTES
 from loader.mapping import parse
 from loader.model import Chunk, Created, Record, Rejected, Response, Settled
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
+from loader.sorting import Sorter
 from loader.splitting import Splitter
 from loader.targets import build_target
 from loader.targets.base import Target
@@ -104,6 +107,20 @@ def test_parse(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.parametrize("case", [OZARI, STAMPED, CANBUS], ids=["ozari", "ozari-stamp", "canbus"])
 def test_shape(benchmark: BenchmarkFixture, case: Case) -> None:
     assert len(time_records(benchmark, lambda: [case.shape(index) for index in range(RECORDS)])) == RECORDS
+
+
+@pytest.mark.parametrize("case", [OZARI, STAMPED, CANBUS], ids=["ozari", "ozari-stamp", "canbus"])
+def test_sort(benchmark: BenchmarkFixture, case: Case) -> None:
+    splitter = Splitter(0, 1, 0, MAX_LINE_BYTES)
+    pieces = (case.raw[at : at + BLOCK_BYTES] for at in range(0, len(case.raw), BLOCK_BYTES))
+    blocks = [block for piece in pieces for block in splitter.feed(piece)]
+
+    def sort() -> int:
+        sorter = Sorter(case.target, case.target.max_records if case.target.max_records > 1 else WINDOW_LINES)
+        drafts = [draft for block in blocks for draft in sorter.feed(block)]
+        return sum(len(draft.records) for draft in [*drafts, *sorter.flush()])
+
+    assert time_records(benchmark, sort) == RECORDS
 
 
 @pytest.mark.parametrize("case, size", [(OZARI, 1), (CANBUS, 1000)], ids=["1", "1000"])
