@@ -49,7 +49,7 @@ class Layout(NamedTuple):
             deque(
                 map(self.decode, lines), 0
             )  # without a loop in Python; each object is freed while it is in the caches
-        except (ValueError, RecursionError):
+        except (msgspec.DecodeError, ValueError, RecursionError):  # the first is a ValueError since msgspec 0.21
             return False
         return True
 
