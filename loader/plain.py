@@ -46,10 +46,9 @@ class Layout(NamedTuple):
     def fits(self, lines: Iterable[bytes]) -> bool:
         """Say whether each line is a good object with these members, whatever their order, one of them perhaps twice."""
         try:
-            deque(
-                map(self.decode, lines), 0
-            )  # without a loop in Python; each object is freed while it is in the caches
-        except (msgspec.DecodeError, ValueError, RecursionError):  # the first is a ValueError since msgspec 0.21
+            # No loop in Python, and each object is freed while it is in the processor's caches.
+            deque(map(self.decode, lines), 0)
+        except (msgspec.DecodeError, ValueError, RecursionError):
             return False
         return True
 
