@@ -196,7 +196,7 @@ def _is_unborn(directory: Path) -> bool:
     with (directory / LOG_FILE).open("rb") as file:
         header, rest = file.readline(MAX_HEADER_BYTES), file.read(MAX_HEADER_BYTES)
     is_alone = b'{"t":' not in rest and not (settled.exists() and settled.stat().st_size)
-    return is_alone and _header_of(header) is None
+    return is_alone and not (header.endswith(b"\n") and _header_of(header))  # a header without its line end is none yet
 
 
 def clear_unborn(directory: Path) -> None:

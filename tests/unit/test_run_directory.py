@@ -117,6 +117,18 @@ def test_what_a_crash_leaves_of_a_beginning_is_a_beginning(tmp_path: Path) -> No
     assert run_directory.read(directory) == INFO
 
 
+def test_a_header_without_its_line_end_is_the_beginning_of_one(tmp_path: Path) -> None:
+    """A full disk may leave exactly that; taken for a header, it would have no log behind it, and the run could not go on."""
+    header = orjson.dumps({"t": "header", "bound": orjson.loads(run_directory.encode(INFO))}) + b"\n"
+    log = tmp_path / "checkpoint.log"
+    for size in range(len(header) + 1):
+        log.write_bytes(header[:size])
+        assert run_directory.exists(tmp_path) is (size == len(header)), size
+    log.write_bytes(header[:-1])
+    (tmp_path / "checkpoint.settled").write_bytes(b"something")
+    assert run_directory.exists(tmp_path)
+
+
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     directory = tmp_path / "x.run"
     directory.mkdir()
