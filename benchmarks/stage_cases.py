@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from loader.mapping import parse
 from loader.model import Chunk, Created, Record, Rejected, Response, Settled
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
 from loader.sorting import Sorter
-from loader.splitting import Splitter
+from loader.splitting import Block, Splitter
 from loader.targets import build_target
 from loader.targets.base import Target
 
@@ -87,11 +87,16 @@ def test_floor_readline(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     assert time_records(benchmark, read) == RECORDS
 
 
+def blocks_of(raw: bytes, piece_bytes: int) -> Iterator[Block]:
+    """Split what is read in pieces of so many bytes."""
+    splitter = Splitter(0, 1, 0, MAX_LINE_BYTES)
+    for at in range(0, len(raw), piece_bytes):
+        yield from splitter.feed(raw[at : at + piece_bytes])
+
+
 def test_split(benchmark: BenchmarkFixture) -> None:
     def split() -> int:
-        splitter = Splitter(0, 1, 0, MAX_LINE_BYTES)
-        pieces = (OZARI.raw[at : at + PIECE_BYTES] for at in range(0, len(OZARI.raw), PIECE_BYTES))
-        return sum(len(block.lines) for piece in pieces for block in splitter.feed(piece))
+        return sum(len(block.lines) for block in blocks_of(OZARI.raw, PIECE_BYTES))
 
     assert time_records(benchmark, split) == RECORDS
 
@@ -111,12 +116,10 @@ def test_shape(benchmark: BenchmarkFixture, case: Case) -> None:
 
 @pytest.mark.parametrize("case", [OZARI, STAMPED, CANBUS], ids=["ozari", "ozari-stamp", "canbus"])
 def test_sort(benchmark: BenchmarkFixture, case: Case) -> None:
-    splitter = Splitter(0, 1, 0, MAX_LINE_BYTES)
-    pieces = (case.raw[at : at + BLOCK_BYTES] for at in range(0, len(case.raw), BLOCK_BYTES))
-    blocks = [block for piece in pieces for block in splitter.feed(piece)]
+    blocks = list(blocks_of(case.raw, BLOCK_BYTES))
 
     def sort() -> int:
-        sorter = Sorter(case.target, case.target.max_records if case.target.max_records > 1 else WINDOW_LINES)
+        sorter = Sorter(case.target, max(case.target.max_records, WINDOW_LINES))
         drafts = [draft for block in blocks for draft in sorter.feed(block)]
         return sum(len(draft.records) for draft in [*drafts, *sorter.flush()])
 

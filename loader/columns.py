@@ -65,14 +65,7 @@ class RecordBlock(Sequence[Record]):
         return self._lines
 
     def __iter__(self) -> Iterator[Record]:
-        places = zip(self.lines, count(self.first), accumulate(map(len, self.lines), initial=self.offset), strict=False)
-        if self._splice.stamp_of is not None:
-            return (self._record(line, number, offset) for line, number, offset in places)
-        source, opening = self.source, self._splice.opening
-        return (
-            new_tuple(Record, (source, number, offset, opening + line[1:-1], None, None))
-            for line, number, offset in places
-        )
+        return self._records(self.lines, self.first, self.offset)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -88,7 +81,7 @@ class RecordBlock(Sequence[Record]):
             offset = self._offset_of(start)
             return RecordBlock(self.source, self.first + start, offset, b"".join(lines), len(lines), self._splice)
         at = range(self._count)[index]
-        return self._record(self.lines[at], self.first + at, self._offset_of(at))
+        return next(self._records([self.lines[at]], self.first + at, self._offset_of(at)))
 
     @property
     def numbers(self) -> range:
@@ -100,7 +93,9 @@ class RecordBlock(Sequence[Record]):
         """The bytes of all records' data."""
         size = len(self.raw) + self._count * (len(self._splice.opening) - len(b"{\n"))
         if self._splice.stamp_of is not None:
-            size += sum(map(len, self._stamps())) + self._count * (len(self._splice.stamp_opening) + len(b'",') - 1)
+            size += sum(map(len, self._stamps(self.numbers))) + self._count * (
+                len(self._splice.stamp_opening) + len(b'",') - 1
+            )
         return size
 
     def data(self) -> bytes | memoryview:
@@ -112,26 +107,34 @@ class RecordBlock(Sequence[Record]):
             if len(opened) == len(self.raw) + self._count * (len(opening) - len(b"{")):
                 return memoryview(opened.replace(b"\n", b","))[: -len(b",")]
             return opening + (b"," + opening).join([line[1:-1] for line in self.lines])
-        behind = b'",' + opening[1:]
-        stamp_opening = self._splice.stamp_opening
-        pairs = zip(self._stamps(), self.lines, strict=True)
-        return b",".join([stamp_opening + stamp.encode() + behind + line[1:-1] for stamp, line in pairs])
+        return b",".join(self._stamped(self.lines, self._stamps(self.numbers)))
 
-    def _stamps(self) -> list[str]:
+    def _stamps(self, numbers: range) -> list[str]:
         stamp_of, source = self._splice.stamp_of, self.source
         assert stamp_of is not None  # noqa: S101 -- who calls has looked; this tells mypy
-        return [stamp_of(source, number) for number in self.numbers]
+        return [stamp_of(source, number) for number in numbers]
+
+    def _stamped(self, lines: list[bytes], stamps: list[str]) -> list[bytes]:
+        """Return the data of some lines, each with its stamp."""
+        opening, behind = self._splice.stamp_opening, b'",' + self._splice.opening[1:]
+        return [opening + stamp.encode() + behind + line[1:-1] for stamp, line in zip(stamps, lines, strict=True)]
 
     def _offset_of(self, at: int) -> int:
         return self.offset + sum(map(len, self.lines[:at]))
 
-    def _record(self, line: bytes, number: int, offset: int) -> Record:
-        splice = self._splice
-        data = splice.opening + line[1:-1]
-        if splice.stamp_of is None:
-            return Record(self.source, number, offset, data)
-        stamp = splice.stamp_of(self.source, number)
-        return Record(self.source, number, offset, splice.stamp_opening + stamp.encode() + b'",' + data[1:], stamp)
+    def _records(self, lines: list[bytes], first: int, offset: int) -> Iterator[Record]:
+        """Make the records of some lines that follow each other."""
+        source, opening = self.source, self._splice.opening
+        offsets = accumulate(map(len, lines), initial=offset)
+        if self._splice.stamp_of is None:
+            places = zip(count(first), offsets, lines, strict=False)
+            return (
+                new_tuple(Record, (source, number, start, opening + line[1:-1], None, None))
+                for number, start, line in places
+            )
+        stamps = self._stamps(range(first, first + len(lines)))
+        rows = zip(count(first), offsets, self._stamped(lines, stamps), stamps, strict=False)
+        return (new_tuple(Record, (source, number, start, data, stamp, None)) for number, start, data, stamp in rows)
 
 
 class CreatedIds(Sequence[Created]):

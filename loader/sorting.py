@@ -101,7 +101,7 @@ class Sorter:
             raw = raw if raw.endswith(b"\n") else raw + b"\n"
             place = draft.source, draft.first_line, draft.first_offset
             block = RecordBlock(*place, raw, draft.line_count, splice, self._lines or None)
-            draft.records = block if self._target.max_records > 1 else [*block]
+            draft.records = [*block] if self._lines else block
         else:
             draft.records = self._one_by_one(draft, BytesIO(raw).readlines())
         self._line_count = self._byte_count = 0
