@@ -29,6 +29,9 @@ from loader.stopping import Stop
 from loader.world import World
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+ECHO_SECONDS = 0.2
+"""A signal so soon behind the first is the same one: `timeout` tells the command and then its whole process group, a closed
+terminal and its shell both hang up, and nobody decides twice in that time."""
 
 
 async def run_load(
@@ -131,6 +134,7 @@ class handled_signals:  # noqa: N801 -- a context manager, used like a function
     def __init__(self, stop: Stop, on_second: Callable[[int], None] | None) -> None:
         self._stop = stop
         self._on_second = on_second
+        self._second_from: float | None = None  # after a first signal, be the run stopping already or not
         # Under nohup a hang-up is ignored from the start: the load is to outlive its terminal.
         is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         handled = SIGNALS if on_second is not None else ()
@@ -142,9 +146,11 @@ class handled_signals:  # noqa: N801 -- a context manager, used like a function
             loop.add_signal_handler(number, self._received, number)
 
     def _received(self, number: int) -> None:
-        if self._stop.signal is None:
+        now = asyncio.get_running_loop().time()
+        if self._second_from is None:
+            self._second_from = now + ECHO_SECONDS
             self._stop.interrupt(number)
-        elif self._on_second is not None:
+        elif self._on_second is not None and now >= self._second_from:
             self._on_second(number)
 
     def __exit__(self, *_: object) -> None:

@@ -232,6 +232,7 @@ async def _serve(emulator: Emulator, announce: Callable[[str], None]) -> None:
         announce(f"emulator at {emulator.base_url}, Ctrl-C ends it")
         for line in exports(emulator):
             announce(line)
+        announce(_users(emulator.plan))
         await stop.wait()
     journal = emulator.journal
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(journal.faults.items())) or "none"
@@ -255,6 +256,13 @@ def exports(emulator: Emulator) -> list[str]:
         "CANBUS_API_SECRET": app.api_secret,
     }
     return [f"export {name}={value}" for name, value in values.items()]
+
+
+def _users(plan: Plan) -> str:
+    """Say whom Canbus lets create records: of all that a first load needs, the one thing that is no credential."""
+    users = plan.canbus.users
+    names = "whoever is named" if plan.canbus.any_user else ", ".join(users) or "none"
+    return f"users of Canbus: {names}" + (f"; as in: loader canbus add FILE --user {users[0]}" if users else "")
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -55,7 +55,8 @@ def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk]
         return Halt(
             "credentials",
             "the target refuses every record for its user (code 32: System_Create_User is unknown or disabled)",
-            "give the login id of an enabled user with --user, or enable the user in Canbus",
+            "enable the user in Canbus and repeat the command; where nothing was created yet, another one's login id can be "
+            "given with --user, in a new run (--run)",
         )
     is_refused = any(code in MEANINGS for code in codes)
     if not given and not is_refused and len(set(codes)) > 1 and not {CREATED, None} & set(codes):

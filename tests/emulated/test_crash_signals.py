@@ -153,6 +153,51 @@ def test_a_second_signal_aborts_at_once(nursery: Nursery, tmp_path: Path, name: 
         assert job.check(emulator, report) == []
 
 
+@pytest.mark.parametrize("number", EXIT_CODES)
+def test_an_echo_of_the_first_signal_is_no_second_one(nursery: Nursery, tmp_path: Path, number: signal.Signals) -> None:
+    """`timeout` tells the command, then its process group, the command among them; a key is repeated."""
+    with running(plan_of(KINDS["insert-hold"])) as emulator:
+        emulator.set_faults(*SLOWEST)
+        job = prepared("insert-hold", tmp_path, emulator, "--rate", "100")
+        processes = Processes(nursery, job)
+        pid = processes.start()
+        wait_for_requests(emulator, 20)
+        for _ in range(3):
+            os.kill(pid, number)
+            time.sleep(0.03)
+        code = processes.wait(pid)
+        assert code == EXIT_CODES[number], processes.said()
+        report = processes.report(code)
+        assert (report["state"], report["reason"], report["ambiguous"]) == ("interrupted", "signal", 0)
+        emulator.set_faults()
+        report = processes.finish()
+        assert job.check(emulator, report) == []
+        assert report["ambiguous"] == 0
+
+
+def test_a_run_that_draws_to_an_end_by_itself_is_aborted_by_a_second_signal_too(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    """The target refuses the credentials and leaves the rest without an answer: draining would last until the timeout."""
+    with running(plan_of(KINDS["insert"])) as emulator:
+        refused = {"kind": "status", "operations": ["insert"], "after": 8, "times": 1, "status": 401}
+        emulator.set_faults(*msgspec.convert([refused], tuple[Fault, ...]), *SILENT)
+        job = prepared("insert", tmp_path, emulator, "--timeout", "600", records=40)
+        processes = Processes(nursery, job)
+        pid = processes.start()
+        while not emulator.journal.faults["status"] and not processes.has_ended(pid):
+            time.sleep(0.005)
+        time.sleep(0.3)
+        for _ in range(2):
+            assert not processes.has_ended(pid), "it did not wait for what is in flight"
+            os.kill(pid, signal.SIGINT)
+            time.sleep(0.3)
+        assert processes.wait(pid) == EXIT_CODES[signal.SIGINT]
+        emulator.set_faults()
+        report = processes.finish()
+        assert job.check(emulator, report) == []
+
+
 def test_under_nohup_a_load_outlives_its_terminal(tmp_path: Path) -> None:
     with running(plan_of(KINDS["insert-hold"])) as emulator:
         emulator.set_faults(*SLOW)

@@ -231,9 +231,10 @@ def test_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(code)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(8)]
+        lines = [process.stdout.readline().strip() for _ in range(9)]
         address = lines[0].split()[2].rstrip(",")
-        exports = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
+        exports = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:8])
+        assert lines[8].startswith("users of Canbus: loader, admin;")
         assert exports == {
             "OZARI_BASE_URL": address,
             "OZARI_TOKEN": "emulator-token",
