@@ -1,29 +1,54 @@
 """One sending of one request through a session: the body, how far it came, what its deadline ends; and the request that marks it.
 
-`is_sent` is False only where `MarkedRequest.send` has not begun: aiohttp writes nothing of a request anywhere else, and it begins
-before the first byte is handed to the socket (reliability.md 0.4). What is overridden here is public: a session takes the class.
+`is_sent` is False only where no byte of the request was handed to a socket: aiohttp writes nothing of a request anywhere but in
+`send` (reliability.md 0.4), and that is overridden here. A small request, as nearly all are, goes through the outbox
+as one piece, and marks itself there; what is larger or goes through a proxy is aiohttp's to write, and marks itself before.
+What is overridden is public: a session takes the class.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.payload import Payload
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from loader.connector import IS_ALONE
-from loader.exchange import SLICE_BYTES, head_fields
+from loader.connector import Watched
+from loader.exchange import JOINED_BYTES, SLICE_BYTES, head_fields
+from loader.heads import Ends, Heads
+from loader.outbox import Outbox
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.connector import Connection
     from aiohttp.typedefs import LooseHeaders
     from yarl import URL
+
+_ANSWER_PARAMETERS = {
+    "self",
+    "method",
+    "url",
+    "writer",
+    "continue100",
+    "timer",
+    "request_info",
+    "traces",
+    "loop",
+    "session",
+    "stream_writer",
+}
+CAN_MAKE_ANSWERS = set(inspect.signature(aiohttp.ClientResponse.__init__).parameters) == _ANSWER_PARAMETERS
+"""Whether the installed aiohttp makes its answers of what is known here; if not, it is left to write every request."""
+
+_NO_WRITER = cast("AbstractStreamWriter", SimpleNamespace(output_size=0))
+"""What an answer asks how much was written, for nobody here."""
 
 
 class Attempt(Payload):
@@ -37,15 +62,20 @@ class Attempt(Payload):
     _consumed = True
     _no_headers: CIMultiDict[str] = CIMultiDict()
 
-    def __init__(self, body: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, body: bytes, loop: asyncio.AbstractEventLoop, *, is_alone: bool) -> None:
         # Payload.__init__ is left out: it builds a header map for every request, and all requests have the same (`Marked`).
-        self._value = body
+        self._value = self.body = body
         self._size = len(body)
+        self._protocol: Watched | None = None
         self._task = asyncio.current_task(loop)
         self._cancelling = 0 if self._task is None else self._task.cancelling()
         self.loop = loop
         self.due = 0.0
+        self.is_alone = is_alone
+        self.is_begun = False
         self.is_expired = False
+        self.is_over = False
+        self.is_reusing = False
         self.is_sent = False
         self.is_uploaded = False
         self.sent_at = 0.0
@@ -55,13 +85,41 @@ class Attempt(Payload):
         """Return the headers that the body brings: none, they are those of the request."""
         return self._no_headers
 
-    def mark_sent(self) -> None:
-        """Note that from now on bytes may have left. Errors: ClientError where they may have left already."""
-        if self.is_sent:
+    def begin(self) -> None:
+        """Note that it is being sent. Errors: ClientError where it was before."""
+        if self.is_begun:
             message = "an attempt may not be sent twice"
             raise aiohttp.ClientError(message)
+        self.is_begun = True
+
+    def begin_on(self, protocol: Watched) -> None:
+        """Note the connection."""
+        self._protocol = protocol
+        self.is_reusing = protocol.is_used
+
+    def disown(self) -> None:
+        """Close the connection, which brought an answer to something that was not sent."""
+        if self._protocol is not None:
+            self._protocol.close()
+
+    def was_turned_away(self) -> bool:
+        """Say whether a connection that had been used before was not to be used once more: another one may be tried.
+
+        A new one that cannot be used is something else: a server that speaks first on each would be tried for ever.
+        """
+        return self.is_reusing and not self.is_sent and not self.is_expired
+
+    def leave(self) -> None:
+        """Note that from now on bytes may have left."""
         self.is_sent = True
         self.sent_at = self.loop.time()
+
+    def leave_on(self, protocol: Watched) -> None:
+        """Note that it leaves on a connection, which goes no further where the request goes alone."""
+        self.leave()
+        protocol.is_used = True
+        if self.is_alone:
+            protocol.force_close()
 
     def expire(self) -> None:
         """Cancel whatever the attempt waits for."""
@@ -97,28 +155,80 @@ ATTEMPT: ContextVar[Attempt] = ContextVar("attempt")
 
 
 class MarkedRequest(aiohttp.ClientRequest):
-    """A request that marks its attempt before it writes anything, and whose head was put together beforehand.
+    """A request that marks its attempt before anything is written, and whose head was put together beforehand.
 
     All requests of a transport have the same header fields but for the length. To put them together anew, and to look whether any
-    of them asks for an encoding, costs a session a tenth of a request. `fields` are set by `marked_requests`.
+    of them asks for an encoding, costs a session a tenth of a request. The class variables are set by `marked_requests`.
     """
 
     fields: ClassVar[CIMultiDict[str]]
+    heads: ClassVar[Heads]
+    ends: ClassVar[Ends]
+    outbox: ClassVar[Outbox]
+    about: ClassVar[aiohttp.RequestInfo]
+    """What an answer tells of its request: nothing, since aiohttp would tell its fields, and with them the credentials."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Mark, then send."""
-        ATTEMPT.get().mark_sent()
-        if IS_ALONE.get() and conn.protocol is not None:
-            conn.protocol.force_close()
+        """Send, unless the connection is not to be used any more. Errors: those of aiohttp, and of `Attempt.begin`."""
+        attempt, protocol = ATTEMPT.get(), conn.protocol
+        attempt.begin()
+        if not isinstance(protocol, Watched):  # then each connection is used once
+            attempt.leave()
+            return await self._send_as_usual(conn)
+        attempt.begin_on(protocol)
+        if (
+            len(attempt.body) <= JOINED_BYTES
+            and CAN_MAKE_ANSWERS
+            and self.proxy is None
+            and not protocol.writing_paused
+        ):
+            head = self.heads[self.method, self.url.raw_path_qs]
+            if head is not None:
+                return self._put(attempt, protocol, head)
+        if protocol.is_used and not protocol.is_quiet():
+            raise aiohttp.ClientConnectionResetError
+        attempt.leave_on(protocol)
+        return await self._send_as_usual(conn)
+
+    async def _send_as_usual(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Let aiohttp write the request, which gets fields of its own for that, with its length."""
+        self.headers = self.headers.copy()
+        size = 0 if self._body is None else self._body.size or 0
+        if size or self.method != hdrs.METH_GET:  # a GET without a body has no length (RFC 9110 8.6)
+            self.headers[hdrs.CONTENT_LENGTH] = str(size)
         return await super().send(conn)
 
+    def _put(self, attempt: Attempt, protocol: Watched, head: bytes) -> aiohttp.ClientResponse:
+        """Let the whole request leave with those of this turn, and return its answer, which has yet to come."""
+        body = attempt.body
+        end = self.ends[len(body)] if body or self.method != hdrs.METH_GET else b"\r\n"
+        self.outbox.put(attempt, protocol, head + end + body)
+        return self.response_class(
+            self.method,
+            self.original_url,
+            writer=None,
+            continue100=None,
+            timer=self._timer,
+            request_info=self.about,
+            traces=[],
+            loop=self.loop,
+            session=self.session,
+            stream_writer=_NO_WRITER,
+        )
+
     def update_headers(self, headers: LooseHeaders | None) -> None:
-        """Take the fields as they are; the session has none of its own."""
+        """Take the fields as they are; the session has none of its own. Whoever adds one makes a copy."""
         del headers
-        self.headers = self.fields.copy()
+        self.headers = self.fields
 
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
         """Add nothing."""
+
+    def update_proxy(self, proxy: URL | None, *about: Any) -> None:
+        """Take the proxy, whose credentials become fields of the request."""
+        super().update_proxy(proxy, *about)
+        if proxy is not None:
+            self.headers = self.fields.copy()
 
     def update_content_encoding(self, data: Any) -> None:
         """Send the body as it is."""
@@ -129,18 +239,19 @@ class MarkedRequest(aiohttp.ClientRequest):
         """Send the body whole: its length is known."""
 
     def update_body_from_data(self, body: Any, _stacklevel: int = 3) -> None:
-        """Take an attempt for the body, and name its length."""
-        if body is None:
-            super().update_body_from_data(body, _stacklevel)
-            return
+        """Take an attempt for the body."""
         self._body = body
-        self.headers[hdrs.CONTENT_LENGTH] = str(body.size)
 
 
-def marked_requests(url: URL, headers: Mapping[str, str]) -> type[MarkedRequest]:
+def marked_requests(url: URL, headers: Mapping[str, str], loop: asyncio.AbstractEventLoop) -> type[MarkedRequest]:
     """Make the class of a transport's requests. Errors: UsageError where a header field would end its line."""
+    all_fields = head_fields(url, headers)
 
     class Marked(MarkedRequest):
-        fields: ClassVar[CIMultiDict[str]] = CIMultiDict(head_fields(url, headers))
+        fields: ClassVar[CIMultiDict[str]] = CIMultiDict(all_fields)
+        heads: ClassVar[Heads] = Heads(str(url.origin()), all_fields)
+        ends: ClassVar[Ends] = Ends()
+        outbox: ClassVar[Outbox] = Outbox(loop)
+        about: ClassVar[aiohttp.RequestInfo] = aiohttp.RequestInfo(url, "", CIMultiDictProxy(CIMultiDict()), url)
 
     return Marked

@@ -29,6 +29,9 @@ MAX_CONNECT_SECONDS = 10.0
 MAX_CACHED_PATHS = 64
 """A target has a handful of paths; a look-up with a query string must not fill the memory."""
 
+JOINED_BYTES = 16 * 1024
+"""Up to here copying a body behind its head is cheaper than a second write."""
+
 SLICE_BYTES = 256 * 1024
 """Larger bodies are handed over in slices, each drained, so that the loop does not copy 8 MiB at once."""
 

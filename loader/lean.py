@@ -37,7 +37,7 @@ from loader.exchange import (
     timeouts_of,
 )
 from loader.failures import CHECK_URL, describe, fatal_hint
-from loader.lean_heads import Heads
+from loader.heads import Heads
 from loader.lean_line import Exchange, Line, Means
 from loader.lean_parts import Handler
 from loader.model import NoResponse, Request, Response

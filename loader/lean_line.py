@@ -14,16 +14,16 @@ Laws, beyond those of `lean`:
 from __future__ import annotations
 
 import asyncio
-import select
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import aiohttp
 from aiohttp.http_writer import StreamWriter
 
-from loader.exchange import NOT_OURS, SLICE_BYTES, Deadlines, is_encoded, read_capped
-from loader.lean_heads import Ends, Heads
+from loader.connector import ROUND, talking
+from loader.exchange import JOINED_BYTES, NOT_OURS, SLICE_BYTES, Deadlines, is_encoded, read_capped
+from loader.heads import Ends, Heads
 from loader.lean_parts import Begun, Handler, whole_of
 from loader.model import Request, Response
 from loader.world import Follow
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
     from aiohttp.streams import StreamReader
 
-ROUND = 64
-"""Answers that are dealt with together at most: whether a connection says more is asked for all of them, right before."""
-JOINED_BYTES = 16 * 1024
-"""Up to here copying a body behind its head is cheaper than a second write."""
 BUFFERED_BYTES = 64 * 1024
 """Up to here a body counts as uploaded when it was handed over; a larger one when the connection has drained."""
 
@@ -44,34 +40,20 @@ BUFFERED_BYTES = 64 * 1024
 class Line:
     """A connection between two exchanges, or in one."""
 
-    __slots__ = ("connection", "descriptor", "idle_since", "protocol")
+    __slots__ = ("connection", "idle_since", "protocol")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.protocol = cast("Handler", connection.protocol)
         self.idle_since = 0.0
-        transport = self.protocol.transport
-        socket = None if transport is None else transport.get_extra_info("socket")
-        self.descriptor: int | None = None if socket is None else socket.fileno()
 
     def is_usable(self) -> bool:
         """Say whether the last exchange left it whole and open."""
-        transport = self.protocol.transport
-        return transport is not None and not transport.is_closing() and not self.protocol.should_close
+        return self.protocol.may_be_used()
 
     def is_quiet(self) -> bool:
         """Say whether it has neither been closed nor said anything since (see `connector`)."""
-        return self.is_usable() and not talking((self,))
-
-
-def talking(lines: Iterable[Line]) -> set[int]:
-    """Return the descriptors of those lines of which something can be read that nobody has read: a word, or the end."""
-    poller = select.poll()
-    for line in lines:
-        if line.descriptor is not None:
-            # End of stream also makes a socket readable; errors and hang-ups are reported without being asked for.
-            poller.register(line.descriptor, select.POLLIN)
-    return {descriptor for descriptor, _ in poller.poll(0)}
+        return self.protocol.is_quiet()
 
 
 @dataclass(slots=True)
@@ -92,11 +74,11 @@ class Means:
         if self.heard:
             self.loop.call_soon(self.look_at_heard)
         answered = [answered for exchange in some if (answered := exchange.look()) is not None]
-        loud = talking([line for _, line, _, _ in answered])
+        loud = talking([line.protocol for _, line, _, _ in answered])
         quiet: list[Answered] = []
         for one in answered:
             exchange, line, follow, response = one
-            if line.descriptor in loud:
+            if line.protocol.descriptor in loud:
                 exchange.wake(response)
                 continue
             try:

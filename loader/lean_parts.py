@@ -18,6 +18,8 @@ from aiohttp.http import HttpResponseParser
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from loader.connector import Watched
+
 if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
     from aiohttp.streams import StreamReader
@@ -53,8 +55,8 @@ class Listener(Protocol):
         ...
 
 
-class Handler(ResponseHandler):
-    """aiohttp's protocol, which also says that something has come, or that the connection was lost.
+class Handler(Watched):
+    """A protocol that also says that something has come, or that the connection was lost.
 
     What comes while an answer is expected goes a shorter way to the parser than aiohttp's own, which is made for web sockets and
     timers, too, and costs half as much again as the parser (measured). All else is left to it.
@@ -122,11 +124,6 @@ class Handler(ResponseHandler):
         if isinstance(error, HttpProcessingError):
             told = HttpProcessingError(code=error.code, message=error.message, headers=error.headers)
         self.set_exception(told, error)
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- aiohttp's interface
-        """Read on. Each answer asks for that at its end, though hardly one has paused."""
-        if resume_parser or self._reading_paused or self._buffer_paused:
-            super().resume_reading(resume_parser)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Be lost, and say so."""

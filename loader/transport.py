@@ -5,7 +5,9 @@ cannot send. Both pass the same contract suite, and `choose_transport` says whic
 
 Laws:
 - `send` never raises, save for cancellation. A status counts only where it was read from a response object.
-- `is_sent` is False only where the sending has not begun (`attempt`). No exception class proves anything.
+- `is_sent` is False only where no byte was handed to a connection (`attempt`). No exception class proves anything.
+- What came before the request was handed over is no answer to it. A connection that spoke or was closed while it was idle is
+  left, and the attempt made once more on another: nothing of it was sent.
 - Nothing is ever sent twice. aiohttp by itself sends GET, PUT and DELETE again after a lost connection (rows 38 to 40); that is
   switched off, and `MarkedRequest` refuses to be sent twice for one attempt should the switch ever move.
 - No redirect, no cookie, no proxy or password from the environment, no decompression, no unbounded read.
@@ -41,10 +43,13 @@ from loader.exchange import (
 )
 from loader.failures import CHECK_URL, describe, fatal_hint
 from loader.model import NoResponse, Request, Response
+from loader.relay import Relay
 from loader.settings import TransportName
 from loader.world import Follow, Transport
 
 __all__ = ["MAX_ANSWER_BYTES", "SessionTransport", "build_url", "choose_transport"]
+
+SPOKE_FIRST = "the server answered before it was asked"
 
 SESSION_REACH_PER_SECOND = 2_000
 """Requests a second that a session surely sends on one slow core with everything around it; beyond them the lean way."""
@@ -117,11 +122,12 @@ class SessionTransport:
         checked_proxy = None if proxy is None else check_proxy(proxy)
         needs_tls = any((url or "").startswith("https:") for url in (self._base_url, checked_proxy))
         self._connector = CheckedConnector(limit=concurrency, tls=make_tls(ca_file) if needs_tls else None)
+        self._relay = Relay(self._loop)
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=timeouts_of(timeout_seconds),
-            request_class=marked_requests(URL(self._base_url, encoded=True), headers),
+            request_class=marked_requests(URL(self._base_url, encoded=True), headers, self._loop),
             trust_env=False,
             auto_decompress=False,
             raise_for_status=False,
@@ -130,26 +136,42 @@ class SessionTransport:
         _forbid_resending(self._session)
 
     async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
-        """Send the request and read its answer. Errors: none but CancelledError.
+        """Send the request, and whatever follows; return the last reply. Errors: none but CancelledError."""
+        while True:
+            reply = await self._exchange(request)
+            if follow is None or request.is_alone or isinstance(reply, NoResponse) or not reply.is_whole:
+                return reply
+            try:
+                following = await self._relay.next(follow, reply)
+            except Exception as error:  # noqa: BLE001 -- what was taken may have been counted, so it is sure of nothing
+                return NoResponse(is_sent=True, error=describe(error))
+            if following is None:
+                return reply
+            request = following
 
-        `follow` is not asked: beside all that a session does for a request, it would save nothing that can be measured.
-        """
-        del follow
+    async def _exchange(self, request: Request) -> Response | NoResponse:
         url = self._urls.get(request.path) or self._url_of(request.path)
         if url is None:
             return NoResponse(is_sent=False, error=NOT_OURS, fatal_hint=CHECK_URL)
-        attempt = Attempt(request.body, self._loop)
-        self._deadlines.begin(attempt)
-        ATTEMPT.set(attempt)
         IS_ALONE.set(request.is_alone)
+        while True:
+            attempt = Attempt(request.body, self._loop, is_alone=request.is_alone)
+            reply = await self._try(request.method, url, attempt)
+            if not attempt.was_turned_away():
+                return reply
+
+    async def _try(self, method: str, url: URL, attempt: Attempt) -> Response | NoResponse:
+        """Make an attempt, on whatever connection the pool gives."""
+        ATTEMPT.set(attempt)
+        self._deadlines.begin(attempt)
         answer: aiohttp.ClientResponse | None = None
         try:
             # Without the context manager of `request`: a fifth more requests per core (performance.md 2b).
             answer = await self._session._request(  # noqa: SLF001 -- the reason above; aiohttp is pinned
-                request.method, url, data=attempt if request.body else None, allow_redirects=False
+                method, url, data=attempt if attempt.body else None, allow_redirects=False
             )
             # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
-            attempt.is_uploaded = attempt.is_uploaded or not request.body
+            attempt.is_uploaded = attempt.is_uploaded or not attempt.body
             body, is_complete = await read_capped(answer.content, self._max_answer_bytes)
         except asyncio.CancelledError:
             if answer is not None:
@@ -162,7 +184,11 @@ class SessionTransport:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the mark alone says whether it was sent
             return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))
         finally:
+            attempt.is_over = True
             self._deadlines.end(attempt)
+        if not attempt.is_sent:  # so it is no answer of ours
+            attempt.disown()
+            return NoResponse(is_sent=False, error=SPOKE_FIRST)
         return self._response(attempt, answer, body, is_complete=is_complete)
 
     def drop_idle(self) -> None:

@@ -35,7 +35,7 @@ def utc_text() -> str:
 
 
 class Follow(Protocol):
-    """Says what follows an answer on the connection that brought it. Contract: neither call raises.
+    """Says what follows an answer. Contract: neither call raises.
 
     Of all answers that came in one turn of the event loop, each is handed over before the first request is asked for: so
     they can be dealt with together.
@@ -56,8 +56,8 @@ class Transport(Protocol):
     async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
         """Send the request and read its answer. Errors: none but CancelledError.
 
-        `follow` saves a connection that is at hand the way back to the pool; a transport need not ask it. It is asked only where
-        the answer was whole and the connection may be used again, at once; what it returns is sent like any request. Returned
+        `follow` saves the way back to whoever sent, and the one from there; a transport need not ask it. It is asked only where
+        the answer was whole; what it returns is sent at once like any request, on the same connection or on another. Returned
         is the reply to the last one.
         """
         ...

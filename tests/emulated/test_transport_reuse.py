@@ -143,15 +143,45 @@ async def test_dropping_closes_idle_connections_and_those_in_use_after_their_ans
     assert server.connections == 3
 
 
-async def test_without_the_private_hook_every_connection_is_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.connector.HAS_REUSE_HOOK", False)
+async def test_connections_that_ended_while_idle_cost_no_attempt(
+    make: Callable[..., Any], tls: ssl.SSLContext | None
+) -> None:
+    """All at once, as when a server is started anew: each request finds another connection, and nothing is sent twice."""
+    async with serve(echo, tls) as server, opened(make, server.url) as transport:
+        await asyncio.gather(*(transport.send(SMALL) for _ in range(4)))
+        for line in server.lines:
+            line.end_at_once()
+        replies = await asyncio.gather(*(transport.send(SMALL) for _ in range(4)))
+    assert [(reply.status, reply.body) for reply in replies] == [(201, SMALL.body)] * 4
+    assert (len(server.requests), server.connections) == (8, 8)
+
+
+async def test_a_server_that_speaks_first_is_not_tried_for_ever(
+    make: Callable[..., Any], tls: ssl.SSLContext | None
+) -> None:
+    async def script(line: Line) -> None:
+        await line.send(answer(b"foreign"))
+        await line.hang()
+
+    async with serve(script, tls) as server, opened(make, server.url, timeout_seconds=SHORT) as transport:
+        await transport.send(SMALL)  # whether its word is there before ours has left is chance, and so is the reply
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("missing", ["loader.connector.HAS_REUSE_HOOK", "loader.attempt.CAN_MAKE_ANSWERS"])
+@pytest.mark.parametrize("request_", [SMALL, GET, DELETE], ids=["POST", "GET", "DELETE"])
+async def test_where_a_private_part_is_missing_aiohttp_writes_the_request(
+    missing: str, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing, False)
     async with serve(echo) as server, opened(SessionTransport, server.url) as transport:
         await transport.send(GET)
         speak(server.lines[0])
-        second = await transport.send(SMALL)
+        second = await transport.send(request_)
     assert isinstance(second, Response)
-    assert second.body == SMALL.body
+    assert second.body == request_.body
     assert server.connections == 2
+    assert [len(seen.body) for seen in server.requests] == [0, len(request_.body)]
 
 
 # --- cancellation --------------------------------------------------------------------------------------------------------

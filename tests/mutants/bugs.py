@@ -144,8 +144,11 @@ FOURTEEN = (
     bug(
         "reuse without poll and echo",
         "A pooled connection is used again unseen, and the answer is not compared with what was sent.",
-        Edit("loader/connector.py", "    return not poller.poll(0)\n", "    return True\n"),
-        Edit("loader/lean_line.py", "self.is_usable() and not talking((self,))", "self.is_usable()"),
+        Edit(
+            "loader/connector.py",
+            "    return {descriptor for descriptor, _ in poller.poll(0)}\n",
+            "    return set()\n",
+        ),
         Edit("loader/targets/ozari_insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
         by=(REUSE,),
     ),
@@ -566,8 +569,36 @@ FLOW = (
     bug(
         "followed unseen",
         "The next request leaves on a connection that may have been closed, or have more to say.",
-        Edit("loader/lean_line.py", "            if line.descriptor in loud:\n", "            if False:\n"),
+        Edit("loader/lean_line.py", "            if line.protocol.descriptor in loud:\n", "            if False:\n"),
         by=(FOLLOW,),
+    ),
+    bug(
+        "a session's connection used unseen",
+        "A request leaves on a connection that has said something, or was closed, since its last answer.",
+        Edit("loader/outbox.py", "            if protocol.descriptor not in loud:\n", "            if True:\n"),
+        by=(REUSE,),
+    ),
+    bug(
+        "sent for nobody",
+        "A request leaves whose sender was told that it had not.",
+        Edit(
+            "loader/outbox.py",
+            "[entry for entry in waiting[start : start + ROUND] if not entry[0].is_over]",
+            "waiting[start : start + ROUND]",
+        ),
+        by=("emulated/test_outbox.py",),
+    ),
+    bug(
+        "an answer to nothing believed",
+        "What was said before the request left is taken for its answer.",
+        Edit("loader/transport.py", "        if not attempt.is_sent:", "        if False:"),
+        by=(REUSE,),
+    ),
+    bug(
+        "turned away and sent all the same",
+        "An attempt that may have left is made once more on another connection.",
+        Edit("loader/attempt.py", "return self.is_reusing and not self.is_sent and", "return self.is_reusing and"),
+        by=(REUSE,),
     ),
     bug(
         "followed by any answer",

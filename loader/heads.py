@@ -1,4 +1,4 @@
-"""The heads of the lean transport's requests: put together once, then looked up. Pure."""
+"""The heads of requests: put together once, then looked up. Pure."""
 
 from __future__ import annotations
 
