@@ -37,7 +37,7 @@ from loader.work import Parcel, Work
 from loader.world import World
 
 REMEMBERED_ANSWERS = 4096
-"""At least; twice as many at most."""
+"""At least; about twice as many at most."""
 MISMATCHES_TO_STOP = 2
 """Answers to somebody else's request, in a row: one may be a stray answer on a reused connection, two are a broken way."""
 
@@ -86,17 +86,18 @@ class GivenIds:
 
     def is_copy(self, outcomes: Sequence[Outcome | Resend]) -> bool:
         """Say whether an answer gives an id that another gave; remember it, if not."""
-        first = outcomes[0]
-        given = first.id if type(first) is Created and first.id is not None else first_id(outcomes)
-        if given is None:
+        given = first_id(outcomes)
+        return given is not None and not self.take_new((given,))
+
+    def take_new(self, ids: Sequence[RecordId]) -> bool:
+        """Say whether none of some ids, each of an answer of its own, was given by another one; remember them, if so."""
+        new = set(ids)
+        if len(new) < len(ids) or not new.isdisjoint(self._last) or not new.isdisjoint(self._before):
             return False
-        last = self._last
-        if given in last or given in self._before:
-            return True
-        last.add(given)
-        if len(last) == REMEMBERED_ANSWERS:
-            self._before, self._last = last, set()
-        return False
+        self._last |= new
+        if len(self._last) >= REMEMBERED_ANSWERS:
+            self._before, self._last = self._last, set()
+        return True
 
 
 def first_id(outcomes: Sequence[Outcome | Resend]) -> RecordId:
@@ -140,39 +141,44 @@ class Delivery:
         Returned is what is left of each: a verdict to act on, or None. Single records are concluded together: nearly every
         record of a target of single records comes this way.
         """
-        target, is_copy, is_proved = self._parts.target, self._given.is_copy, self.prove is None
-        left: list[Verdict | None] = []
-        records: list[Record] = []
-        created: list[Created] = []
-        for parcel, reply in zip(parcels, replies, strict=True):
+        for parcel in parcels:
             parcel.attempts += 1
             if parcel.attempts > 1:
                 self._parts.channel.traffic.retries += 1
-            chunk = parcel.chunk
-            verdict = read(target, chunk, reply)
-            if type(verdict) is not Settled:
-                left.append(verdict)
-                continue
-            outcomes = verdict.outcomes
-            if is_copy(outcomes):
-                left.append(Unknown("the answer gives an id that another answer gave", is_mismatch=True))
-            elif verdict.warnings or not is_proved:
-                left.append(verdict)
-            elif len(outcomes) == 1 and type(outcome := outcomes[0]) is Created:
-                records.append(chunk.records[0])
-                created.append(outcome)
-                left.append(None)
-            elif are_created(outcomes):
-                self._parts.settlement.conclude(chunk.records, outcomes)
-                left.append(None)
-            else:
-                left.append(verdict)
-        if records:
+        chunks = [parcel.chunk for parcel in parcels]
+        seen = self._glance(chunks, replies)
+        created = [outcome for outcome in seen if outcome is not None]
+        if not self._given.take_new([outcome.id for outcome in created]):
+            seen, created = [None] * len(chunks), []
+        if created:
+            records = [chunk.records[0] for chunk, outcome in zip(chunks, seen, strict=True) if outcome is not None]
             self._parts.settlement.conclude_created(records, created)
+        left = [
+            None if outcome is not None else self._interpret(chunk, reply)
+            for chunk, reply, outcome in zip(chunks, replies, seen, strict=True)
+        ]
         if count := left.count(None):
             self._mismatches = 0
             self._budget.succeed(count)
         return left
+
+    def _glance(self, chunks: Sequence[Chunk], replies: Sequence[Response | NoResponse]) -> Sequence[Created | None]:
+        responses = [reply for reply in replies if isinstance(reply, Response)]
+        if len(responses) < len(replies) or self.prove is not None:
+            return [None] * len(chunks)
+        return self._parts.target.glance(chunks, responses)
+
+    def _interpret(self, chunk: Chunk, reply: Response | NoResponse) -> Verdict | None:
+        """Read a reply; conclude its records where all were created, and nothing else is to be said. Else return the verdict."""
+        verdict = read(self._parts.target, chunk, reply)
+        if not isinstance(verdict, Settled):
+            return verdict
+        if self._given.is_copy(verdict.outcomes):
+            return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
+        if verdict.warnings or self.prove is not None or not are_created(verdict.outcomes):
+            return verdict
+        self._parts.settlement.conclude(chunk.records, verdict.outcomes)
+        return None
 
     async def act(self, parcel: Parcel, verdict: Verdict) -> None:
         """Do what a verdict asks for."""

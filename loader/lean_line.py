@@ -73,7 +73,8 @@ class Means:
         some, self.heard = self.heard[:ROUND], self.heard[ROUND:]
         if self.heard:
             self.loop.call_soon(self.look_at_heard)
-        answered = [answered for exchange in some if (answered := exchange.look()) is not None]
+        now = self.loop.time()
+        answered = [answered for exchange in some if (answered := exchange.look(now)) is not None]
         loud = talking([line.protocol for _, line, _, _ in answered])
         quiet: list[Answered] = []
         for one in answered:
@@ -153,7 +154,7 @@ class Exchange:
             self._means.loop.call_soon(self._means.look_at_heard)
         heard.append(self)
 
-    def look(self) -> Answered | None:
+    def look(self, now: float | None = None) -> Answered | None:
         """See what has come. Returned is a whole answer that something may follow; anything else wakes the task."""
         answer, line, follow = self._answer, self.line, self._follow
         if answer is None or line is None or answer.done():  # cancelled, or woken already
@@ -163,7 +164,7 @@ class Exchange:
             begun = protocol.next_answer()
             if begun is None:
                 return None
-            response = self._whole(*begun)
+            response = self._whole(*begun, now or self._means.loop.time())
         except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
             self.fail(error)
             return None
@@ -200,15 +201,14 @@ class Exchange:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
-    def _whole(self, message: RawResponseMessage, content: StreamReader) -> Response | None:
+    def _whole(self, message: RawResponseMessage, content: StreamReader, now: float) -> Response | None:
         """Make the response of an answer that came at once; None where it has not, or is not to be read whole."""
-        if not content.is_eof() or content.exception() is not None:
+        body, headers = whole_of(content), message.headers
+        if body is None:
             return None
-        body, headers, means = whole_of(content), message.headers, self._means
-        is_complete = len(body) <= means.max_answer_bytes and not is_encoded(headers)
+        is_complete = len(body) <= self._means.max_answer_bytes and not is_encoded(headers)
         # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
-        seconds = means.loop.time() - self._sent_at
-        return Response(message.code, headers, body, is_complete, self.is_uploaded, seconds)
+        return Response(message.code, headers, body, is_complete, self.is_uploaded, now - self._sent_at)
 
     async def _read(self, message: RawResponseMessage, content: StreamReader) -> Response:
         """Read the rest of an answer that comes in pieces."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
     from aiohttp.streams import StreamReader
 
-_reading_of = attrgetter("_protocol._reading_paused", "_buffer")
+_state_of = attrgetter("_eof", "_exception", "_protocol._reading_paused", "_buffer")
 _RESPONSE_PARAMETERS = ("skip_payload", "read_until_eof", "auto_decompress", "max_line_size", "max_headers")
 _SWITCHING_PROTOCOLS = 101
 _ASKED = {
@@ -142,16 +142,18 @@ class Handler(Watched):
         return None
 
 
-def whole_of(content: StreamReader) -> bytes:
-    """Return a body that has come whole.
+def whole_of(content: StreamReader) -> bytes | None:
+    """Return a body that has come whole; None where it has not, or not well.
 
     `read_nowait` goes through the parser once more, to resume a reading that was never paused; that costs a tenth of a
     request. So the pieces are taken as they lie, unless the reading is paused.
     """
     try:
-        is_paused, pieces = _reading_of(content)
+        is_whole, error, is_paused, pieces = _state_of(content)
     except AttributeError:  # an answer that has no body, as a 204, has no protocol either
-        is_paused, pieces = True, ()
+        is_whole, error, is_paused, pieces = content.is_eof(), content.exception(), True, ()
+    if not is_whole or error is not None:
+        return None
     return content.read_nowait(-1) if is_paused else b"".join(pieces)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from loader.columns import Splice
 from loader.model import (
     Chunk,
+    Created,
     Finding,
     Halt,
     Record,
@@ -131,6 +132,13 @@ class Target(Protocol):
 
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Say what an answer means for the chunk."""
+        ...
+
+    def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> Sequence[Created | None]:
+        """Say which chunks, each of one record, were created for certain, without a closer look; None: `interpret` it.
+
+        One entry per chunk, same order. It is what most answers of a turn need, all in one go.
+        """
         ...
 
     def preflight(self) -> Request:

@@ -11,7 +11,7 @@ anywhere, or a code that no page lists) are sent again or looked into, never cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from loader.errors import UsageError
 from loader.mapping import text_of
 from loader.model import (
     Chunk,
+    Created,
     Halt,
     Record,
     RecordId,
@@ -135,6 +136,11 @@ class CanbusAddTarget:
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", status)
         return self._quick_look(chunk, response) or self._full_look(chunk, response)
+
+    def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> list[Created | None]:
+        """Find nothing: no answer here tells of one new record."""
+        del responses
+        return [None] * len(chunks)
 
     def preflight(self) -> Request:
         """Ask for the table's metadata. Source: [D] CB-meta."""

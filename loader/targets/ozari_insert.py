@@ -6,6 +6,7 @@ more member. By the answer's echo an answer that belongs to another request is f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -109,15 +110,25 @@ class OzariInsertTarget:
             return ozari.refusal(response, self.table, self._plain)
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", response.status)
-        # What nearly always comes: as documented, with the very bytes that were sent.
-        try:
-            answer = DECODER.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return self._full_look(record, response)
-        is_plain = answer.success and answer.table == self.table and response.is_complete
-        if is_plain and bytes(answer.fields) == record.data:
-            return Settled((new_tuple(Created, (answer.inserted_id,)),))
-        return self._full_look(record, response)
+        (created,) = self.glance((chunk,), (response,))
+        return self._full_look(record, response) if created is None else Settled((created,))
+
+    def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> list[Created | None]:
+        """Find the answers that are what nearly always comes: as documented, with the very bytes that were sent."""
+        table, decode = self.table, DECODER.decode
+        found: list[Created | None] = []
+        for chunk, response in zip(chunks, responses, strict=True):
+            created = None
+            if response.status in OK_STATUS and response.is_complete and response.is_upload_complete:
+                try:
+                    answer = decode(response.body)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    pass
+                else:
+                    if answer.success and answer.table == table and bytes(answer.fields) == chunk.records[0].data:
+                        created = new_tuple(Created, (answer.inserted_id,))
+            found.append(created)
+        return found
 
     def preflight(self) -> Request:
         """Ask who the token belongs to."""

@@ -7,7 +7,7 @@ the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -15,7 +15,20 @@ import orjson
 from loader.columns import Splice
 from loader.errors import UsageError
 from loader.mapping import cut, members
-from loader.model import Chunk, Halt, Record, Rejected, Request, Response, Retry, Settled, Unknown, Updated, Verdict
+from loader.model import (
+    Chunk,
+    Created,
+    Halt,
+    Record,
+    Rejected,
+    Request,
+    Response,
+    Retry,
+    Settled,
+    Unknown,
+    Updated,
+    Verdict,
+)
 from loader.settings import OzariCredentials, OzariUpdate
 from loader.targets import ozari
 from loader.targets.answers import Plain, read_object
@@ -77,6 +90,11 @@ class OzariUpdateTarget:
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", response.status)
         return self._success(record, response)
+
+    def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> list[Created | None]:
+        """Find nothing: no answer here tells of one new record."""
+        del responses
+        return [None] * len(chunks)
 
     def preflight(self) -> Request:
         """Ask who the token belongs to."""
