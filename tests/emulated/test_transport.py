@@ -55,7 +55,7 @@ async def test_row(row: Row, make: Callable[..., Any], tls: ssl.SSLContext | Non
         await asyncio.sleep(0.01)
     if row.ends == "no response":
         assert isinstance(reply, NoResponse), reply
-        assert reply.is_sent
+        assert reply.is_sent or row.may_be_unsent
         assert reply.fatal_hint is None
         assert_safe(reply)
     else:

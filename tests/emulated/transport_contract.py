@@ -43,6 +43,8 @@ class Row:
     ends: Literal["no response", "response", "incomplete", "not uploaded"] = "no response"
     status: int = 201
     committed: int | None = 1
+    may_be_unsent: bool = False
+    """The end may be noticed before anything is written; then nothing is, and that is what must be said."""
 
 
 # --- scripts -------------------------------------------------------------------------------------------------------------
@@ -185,8 +187,8 @@ HALF_HEAD = b"HTTP/1.1 201 Crea"
 HALF_HEADERS = b"HTTP/1.1 201 Created\r\nContent-"
 
 ROWS = (
-    Row("16 reset", reset_unread, committed=0),
-    Row("16 close", close_unread, committed=0),
+    Row("16 reset", reset_unread, committed=0, may_be_unsent=True),
+    Row("16 close", close_unread, committed=0, may_be_unsent=True),
     Row("17", half_close_then_commit),
     Row("18 reset", reset_mid_body, LARGE, committed=0),
     Row("18 close", close_mid_body, LARGE, committed=0),

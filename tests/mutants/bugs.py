@@ -586,7 +586,7 @@ FLOW = (
             "[entry for entry in waiting[start : start + ROUND] if not entry[0].is_over]",
             "waiting[start : start + ROUND]",
         ),
-        by=("emulated/test_outbox.py",),
+        by=("emulated/test_transport_outbox.py",),
     ),
     bug(
         "an answer to nothing believed",
