@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import aiohttp
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
     from aiohttp.streams import StreamReader
 
-_state_of = attrgetter("_eof", "_exception", "_protocol._reading_paused", "_buffer")
 _RESPONSE_PARAMETERS = ("skip_payload", "read_until_eof", "auto_decompress", "max_line_size", "max_headers")
 _SWITCHING_PROTOCOLS = 101
 _ASKED = {
@@ -149,12 +147,14 @@ def whole_of(content: StreamReader) -> bytes | None:
     request. So the pieces are taken as they lie, unless the reading is paused.
     """
     try:
-        is_whole, error, is_paused, pieces = _state_of(content)
-    except AttributeError:  # an answer that has no body, as a 204, has no protocol either
-        is_whole, error, is_paused, pieces = content.is_eof(), content.exception(), True, ()
-    if not is_whole or error is not None:
-        return None
-    return content.read_nowait(-1) if is_paused else b"".join(pieces)
+        if not content._eof or content._exception is not None:  # noqa: SLF001 -- two calls less for each answer
+            return None
+        if not content._protocol._reading_paused:  # noqa: SLF001 -- see above
+            return b"".join(content._buffer)  # noqa: SLF001 -- see above
+    except AttributeError:  # an answer that has no body, as a 204, has none of these
+        if not content.is_eof() or content.exception() is not None:
+            return None
+    return content.read_nowait(-1)
 
 
 _PROBE_HEAD = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\nX-Probe: a\r\n\r\n{"
