@@ -35,7 +35,7 @@ class Suspicion(Protocol):
     async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
         """Let records become work once it is known that they are not there yet.
 
-        `is_behind`: they are a whole window behind the log's last intent; only such a one can end the suspicion.
+        `is_behind`: they are a window behind the log's last intent; only such ones can end the suspicion.
         """
         ...
 
@@ -70,7 +70,7 @@ class Intake:
         self._parts = parts
         self._log = log
         self._readers = readers
-        self._limits = limits
+        self.limits = limits
         self._held: list[Draft] = []  # a window that waits for the next one
         # Below it lines were intended before, whatever the log knows of that.
         self._marked_ends = {reader.source: log.marked_end(reader.source) for reader in readers}
@@ -87,7 +87,7 @@ class Intake:
         """Read everything that has no outcome yet, until the end, the limit or a stop."""
         for reader in self._readers:
             await self.reopening.run(reader)
-        if self._limits.is_ordered:
+        if self.limits.is_ordered:
             await self._parts.work.drained()
         for reader in self._readers if self.reads_new else ():
             if not await self._read(reader):
@@ -98,7 +98,7 @@ class Intake:
 
     async def _read(self, reader: AnyReader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
-        sorter = Sorter(self._parts.target, self._limits.window_lines)
+        sorter = Sorter(self._parts.target, self.limits.window_lines)
         try:
             return await self._read_lines(reader, sorter)
         except SourceError:
@@ -134,7 +134,7 @@ class Intake:
         and not where a window waits for its turn, or the source for its next line.
         """
         drafts, self._held = [*self._held, draft], []
-        work, limits = self._parts.work, self._limits
+        work, limits = self._parts.work, self.limits
         is_quick = not (reader.is_slow or limits.is_ordered or work.is_solo or self.suspicion is not None)
         if is_quick and len(drafts) == 1 and work.outstanding + 2 * limits.window_lines <= limits.crash_bound:
             self._held = drafts
@@ -155,10 +155,10 @@ class Intake:
     def _cut(self, block: Block) -> tuple[Block, bool]:
         """Count the lines of a block against `--limit`; cut it where the limit ends."""
         count = len(block.lines) or 1
-        if self._limits.max_lines is None or self.lines_read + count < self._limits.max_lines:
+        if self.limits.max_lines is None or self.lines_read + count < self.limits.max_lines:
             self.lines_read += count
             return block, False
-        left = self._limits.max_lines - self.lines_read
+        left = self.limits.max_lines - self.lines_read
         self.lines_read += left
         return block.first(left), True
 
@@ -195,7 +195,7 @@ class Intake:
 
     def release(self, records: Sequence[Record], *, in_doubt: bool = False) -> None:
         """Let records become work, as chunks of this window."""
-        if self._limits.is_ordered:
+        if self.limits.is_ordered:
             records = [record._replace(lock=None) for record in records]  # one request at a time needs no locks
         self.put(self._parts.work.admit(records), in_doubt=in_doubt)
 
@@ -206,7 +206,7 @@ class Intake:
     def new_chunker(self, *, in_doubt: bool = False) -> Chunker:
         """Make a chunker with the ceiling as it is known now."""
         return Chunker(
-            self._parts.target.body_overhead_bytes, self._limits.max_records, self.max_bytes, in_doubt=in_doubt
+            self._parts.target.body_overhead_bytes, self.limits.max_records, self.max_bytes, in_doubt=in_doubt
         )
 
     def lower_ceiling(self, max_bytes: int) -> None:

@@ -186,7 +186,8 @@ class Launch:
         except LogStorageFailed as error:
             self._stop.fail(error)
         report = self.report()
-        end: dict[str, Any] | None = asdict(report) | {"at": self._world.wall_time()}
+        sizes = run_directory.sizes_of(self._run.info.sources)
+        end: dict[str, Any] | None = asdict(report) | {"at": self._world.wall_time(), "sizes": sizes}
         before = log.state.notes.get(END_NOTE)
         if not self._assembly.intake.reads_new and (before is None or before["state"] != "finished"):
             end = before  # settling doubts does not finish a run that has lines left

@@ -23,7 +23,7 @@ from loader.reconcile import Word
 from loader.rehearsal import rehearse
 from loader.remedy_choice import can_ask
 from loader.report import Report
-from loader.run_directory import END_NOTE
+from loader.run_directory import END_NOTE, sizes_of
 from loader.settlement import Sink
 from loader.stopping import Stop
 from loader.world import World
@@ -117,6 +117,8 @@ def finished_report(run: OpenRun) -> Report | None:
     end = run.log.state.notes.get(END_NOTE)
     if not run.is_resumed or run.has_grown or not end or end["state"] != "finished":
         return None
+    if end.get("sizes") != sizes_of(run.info.sources):
+        return None  # a log that was put back from a backup, and had ended before the source grew
     if end["ambiguous"] and can_ask(run) and run.plan.options.ambiguous != "hold":
         return None
     names = {field.name for field in fields(Report)}

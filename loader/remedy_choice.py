@@ -58,8 +58,11 @@ async def prepare_remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Wo
     if run.is_resumed and reconciler.remedy is not None and getattr(run.plan.target, "stamp", None):
         intake = assembly.intake
         is_asking = isinstance(reconciler.remedy, Asking)
+        crash_bound = intake.limits.crash_bound
         intake.suspicion = (
-            AskFirst(assembly.parts, reconciler.remedy, intake) if is_asking else SendInDoubt(assembly.parts, intake)
+            AskFirst(assembly.parts, reconciler.remedy, intake, crash_bound)
+            if is_asking
+            else SendInDoubt(assembly.parts, intake, crash_bound)
         )
 
 

@@ -8,6 +8,7 @@ lost header can be built again. This file knows nothing of the log's content.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -163,6 +164,11 @@ def describe_source(path: str, directory: Path) -> SourceInfo:
         return SourceInfo(path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - a symbolic link is the user's name for the source and stays
     return SourceInfo(absolute, os.path.relpath(absolute, directory.absolute()))
+
+
+def sizes_of(sources: Sequence[SourceInfo]) -> list[int | None]:
+    """Return how long the sources' files were when they were opened; None for standard input."""
+    return [None if info.fingerprint is None else info.fingerprint["size"] for info in sources]
 
 
 def locate_source(info: SourceInfo, directory: Path) -> str:

@@ -1,13 +1,16 @@
 """A log may come back shorter than it was: a backup was restored, or somebody cut it. Then it does not know what it created.
 
 With a stamp nothing is lost by asking: behind the last intent the target is asked about each window before it is sent,
-until a whole window is absent. What is found is created; what is absent beside found ones is in doubt, since the run
-that sent it may have been killed a moment ago.
+until as many lines in a row are absent as an execution may ever have open at once (`crash_bound`): it was not further. A window
+proves less, since one of a slow source may be a single line, which waited while later ones were created. What is found is
+created; what is absent beside found ones is in doubt, since the run that sent it may have been killed a moment ago.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from loader.delivery import Parts
 from loader.intake import Intake
@@ -19,10 +22,12 @@ REASON = "sent by an earlier execution that the log does not know of"
 
 
 class AskFirst:
-    """Asks by stamp, and believes in a whole window that is absent."""
+    """Asks by stamp, and believes in `crash_bound` lines in a row that are absent."""
 
-    def __init__(self, parts: Parts, remedy: Remedy, intake: Intake) -> None:
+    def __init__(self, parts: Parts, remedy: Remedy, intake: Intake, crash_bound: int) -> None:
         self.is_on = True
+        self._crash_bound = crash_bound
+        self._absent = 0  # so many lines in a row
         self.is_asking = False
         self._parts = parts
         self._remedy = remedy
@@ -48,7 +53,11 @@ class AskFirst:
                 else:
                     missing.append(record)
         self._parts.settlement.conclude([record for record, _ in found], [outcome for _, outcome in found])
-        self.is_on = bool(found) or not is_behind
+        if found:
+            self._absent, self.is_on = 0, True
+        elif is_behind:
+            self._absent += len(records)
+            self.is_on = self._absent < self._crash_bound
         if found:
             await self._parts.reconciler.found()
             self._parts.reconciler.doubt(missing, REASON)
@@ -79,32 +88,49 @@ class AskFirst:
         return Halt("signal", "the run is stopping", "resume it")
 
 
+@dataclass(slots=True)
+class Watch:
+    """A window that went out as doubtful. `waiting`: its lines without an outcome; `is_ours`: one of them was there."""
+
+    lines: int
+    waiting: set[tuple[int, int]]
+    is_ours: bool = False
+
+
 class SendInDoubt:
     """Canbus: the question is the sending. A record that is there already is refused as a duplicate, and is ours.
 
-    Windows go out as doubtful until one has come back without such a refusal; nobody waits for the answer.
+    Windows go out as doubtful until `crash_bound` lines in a row have come back without such a refusal; nobody waits for the
+    answers.
     """
 
-    def __init__(self, parts: Parts, intake: Intake) -> None:
+    def __init__(self, parts: Parts, intake: Intake, crash_bound: int) -> None:
         self.is_on = True
         self.is_asking = False
         self._intake = intake
-        self._watched: list[tuple[set[tuple[int, int]], list[bool]]] = []
+        self._crash_bound = crash_bound
+        self._absent = 0  # so many lines in a row
+        self._watched: deque[Watch] = deque()
         parts.settlement.sinks.append(self._watch)
 
     async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
         """Send a window's records as doubtful ones, and watch how they end."""
-        if records and is_behind:
-            self._watched.append(({(record.source, record.number) for record in records}, []))
+        if records and is_behind and self.is_on:
+            self._watched.append(Watch(len(records), {(record.source, record.number) for record in records}))
         self._intake.release(records, in_doubt=True)
 
     def _watch(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        if not self._watched:
+            return
         for record, outcome in zip(records, outcomes, strict=True):
-            for waiting, ours in self._watched:
-                if (record.source, record.number) in waiting:
-                    waiting.remove((record.source, record.number))
-                    if isinstance(outcome, Created) and outcome.id is None:
-                        ours.append(True)
-                    if not waiting and not ours:
-                        self.is_on = False
-        self._watched = [(waiting, ours) for waiting, ours in self._watched if waiting]
+            place = record.source, record.number
+            watch = next((watch for watch in self._watched if place in watch.waiting), None)
+            if watch is not None:
+                watch.waiting.remove(place)
+                watch.is_ours |= isinstance(outcome, Created) and outcome.id is None
+        while self._watched and not self._watched[0].waiting:
+            watch = self._watched.popleft()
+            self._absent = 0 if watch.is_ours else self._absent + watch.lines
+            if self._absent >= self._crash_bound:
+                self.is_on = False
+                self._watched.clear()

@@ -251,6 +251,23 @@ OTHERS: dict[str, Target] = {
 }
 
 
+async def test_a_log_from_before_the_source_grew_does_not_finish_the_run(emulator: Emulator, tmp_path: Path) -> None:
+    """Only the log is put back from a backup: what it says of the end is older than the source that the run has read since."""
+    lines = records_of(80)
+    source, directory = write(tmp_path / "source", lines[:40]), tmp_path / "run"
+    target = OzariInsert(TABLE, stamp="fstamp")
+    await run(emulator, target, source, directory)
+    backup = (directory / "checkpoint.log").read_bytes()
+    write(source, lines)
+    await run(emulator, target, source, directory)
+    (directory / "checkpoint.log").write_bytes(backup)
+    (directory / "checkpoint.intended").unlink(missing_ok=True)
+    (directory / "checkpoint.settled").unlink(missing_ok=True)
+    report = await run(emulator, target, source, directory)
+    assert (report.state, report.lines, report.created, report.ambiguous) == ("finished", 80, 80, 0)
+    assert len(emulator.rows(TABLE)) == 80
+
+
 async def test_a_run_is_bound_to_what_it_loads_into(emulator: Emulator, tmp_path: Path) -> None:
     source, directory = write(tmp_path / "source", records_of(100)), tmp_path / "run"
     target = OzariInsert(TABLE, stamp="fstamp")

@@ -1,0 +1,116 @@
+"""When it is believed that the log was not shortened: after as many absent lines in a row as an execution may have open."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from loader.model import Created, Record
+from loader.remedies import Known, Missing
+from loader.suspicion import AskFirst, SendInDoubt
+from tests.simulation.worlds import run_world
+
+BOUND = 4
+
+
+def line(number: int) -> Record:
+    return Record(0, number, 10 * number, b"{}")
+
+
+class Sending:
+    """SendInDoubt, and the outcomes of what it sent."""
+
+    def __init__(self) -> None:
+        self.released: list[int] = []
+        self.sinks: list[Any] = []
+        parts: Any = SimpleNamespace(settlement=SimpleNamespace(sinks=self.sinks))
+        self.suspicion = SendInDoubt(parts, self, BOUND)  # type: ignore[arg-type]  # an intake as far as it is used
+
+    def release(self, records: list[Record], *, in_doubt: bool) -> None:
+        assert in_doubt
+        self.released += [record.number for record in records]
+
+    def is_on(self) -> bool:
+        return self.suspicion.is_on
+
+    async def window(self, *numbers: int, is_behind: bool = True) -> None:
+        await self.suspicion.release([line(number) for number in numbers], is_behind=is_behind)
+
+    def ends(self, **outcomes: bool) -> None:
+        """Say of each line, as in `l7=True`, whether it was there already."""
+        for name, was_there in outcomes.items():
+            (sink,) = self.sinks
+            sink([line(int(name[1:]))], [Created(None if was_there else 100)])
+
+
+async def test_windows_of_one_line_end_it_together_only() -> None:
+    sending = Sending()
+    for number in range(1, 8):
+        await sending.window(number)
+    sending.ends(l1=False, l2=False, l3=False, l4=True, l5=False, l6=False, l7=False)
+    assert sending.is_on(), "line 4 was there, so what an execution left open may reach to line 7"
+    await sending.window(8)
+    sending.ends(l8=False)
+    assert not sending.is_on()
+    assert sending.released == list(range(1, 9))
+
+
+async def test_they_count_in_the_order_of_the_source() -> None:
+    sending = Sending()
+    await sending.window(1)
+    await sending.window(2, 3, 4, 5)
+    sending.ends(l2=False, l3=False, l4=False, l5=False)
+    assert sending.is_on(), "line 1 has not been answered"
+    sending.ends(l1=True)
+    assert not sending.is_on()
+
+
+async def test_what_is_known_to_be_unsent_proves_nothing() -> None:
+    sending = Sending()
+    await sending.window(1, 2, 3, 4, 5, is_behind=False)
+    sending.ends(l1=False, l2=False, l3=False, l4=False, l5=False)
+    assert sending.is_on()
+
+
+@pytest.mark.parametrize(
+    ("windows", "there", "is_on"),
+    [
+        ([(1,), (2,), (3,)], set(), True),
+        ([(1,), (2,), (3,), (4,)], set(), False),
+        ([(1, 2, 3), (4,), (5, 6, 7)], {4}, True),
+        ([(1, 2, 3), (4,), (5, 6, 7, 8)], {4}, False),
+        ([(1, 2, 3, 4), (5,)], {5}, True),
+    ],
+)
+async def test_asking_first(windows: list[tuple[int, ...]], there: set[int], is_on: bool) -> None:
+    class Target:
+        def size_after(self, faults: int) -> int:
+            return 200
+
+        async def learn(self, records: list[Record]) -> list[Known | Missing]:
+            return [Known(Created(100)) if record.number in there else Missing() for record in records]
+
+    async def found() -> None:
+        pass
+
+    def ignore(*_: object) -> None:
+        pass
+
+    parts: Any = SimpleNamespace(
+        work=SimpleNamespace(admit=lambda records: records),
+        stop=SimpleNamespace(is_requested=False, halt=ignore),
+        settlement=SimpleNamespace(conclude=ignore),
+        reconciler=SimpleNamespace(found=found, doubt=ignore),
+    )
+    intake: Any = SimpleNamespace(put=ignore)
+    suspicion = AskFirst(parts, Target(), intake, BOUND)  # type: ignore[arg-type]  # a remedy as far as it is used
+    for window in windows:
+        await suspicion.release([line(number) for number in window])
+    assert suspicion.is_on == is_on
+
+
+def test_the_world_that_showed_it() -> None:
+    """The power fails, then somebody cuts the log; of the lines that were open then, each was a window of its own."""
+    assert run_world(132961).wrong == []
