@@ -44,7 +44,7 @@ _ANSWER_PARAMETERS = {
     "session",
     "stream_writer",
 }
-CAN_MAKE_ANSWERS = set(inspect.signature(aiohttp.ClientResponse.__init__).parameters) == _ANSWER_PARAMETERS
+CAN_MAKE_ANSWERS = inspect.signature(aiohttp.ClientResponse.__init__).parameters.keys() == _ANSWER_PARAMETERS
 """Whether the installed aiohttp makes its answers of what is known here; if not, it is left to write every request."""
 
 _NO_WRITER = cast("AbstractStreamWriter", SimpleNamespace(output_size=0))
@@ -66,16 +66,16 @@ class Attempt(Payload):
         # Payload.__init__ is left out: it builds a header map for every request, and all requests have the same (`Marked`).
         self._value = self.body = body
         self._size = len(body)
-        self._protocol: Watched | None = None
         self._task = asyncio.current_task(loop)
         self._cancelling = 0 if self._task is None else self._task.cancelling()
         self.loop = loop
+        self.protocol: Watched | None = None
+        """The connection it is made on, once that is known; None also for one that is used once."""
         self.due = 0.0
         self.is_alone = is_alone
         self.is_begun = False
         self.is_expired = False
         self.is_over = False
-        self.is_reusing = False
         self.is_sent = False
         self.is_uploaded = False
         self.sent_at = 0.0
@@ -85,41 +85,35 @@ class Attempt(Payload):
         """Return the headers that the body brings: none, they are those of the request."""
         return self._no_headers
 
-    def begin(self) -> None:
+    def begin(self, protocol: Watched | None) -> None:
         """Note that it is being sent. Errors: ClientError where it was before."""
         if self.is_begun:
             message = "an attempt may not be sent twice"
             raise aiohttp.ClientError(message)
         self.is_begun = True
+        self.protocol = protocol
 
-    def begin_on(self, protocol: Watched) -> None:
-        """Note the connection."""
-        self._protocol = protocol
-        self.is_reusing = protocol.is_used
+    def leave(self) -> None:
+        """Note that from now on bytes may have left; the connection goes no further where the request goes alone."""
+        self.is_sent = True
+        self.sent_at = self.loop.time()
+        if self.protocol is not None:
+            self.protocol.is_used = True
+            if self.is_alone:
+                self.protocol.force_close()
 
     def disown(self) -> None:
         """Close the connection, which brought an answer to something that was not sent."""
-        if self._protocol is not None:
-            self._protocol.close()
+        if self.protocol is not None:
+            self.protocol.close()
 
     def was_turned_away(self) -> bool:
         """Say whether a connection that had been used before was not to be used once more: another one may be tried.
 
         A new one that cannot be used is something else: a server that speaks first on each would be tried for ever.
         """
-        return self.is_reusing and not self.is_sent and not self.is_expired
-
-    def leave(self) -> None:
-        """Note that from now on bytes may have left."""
-        self.is_sent = True
-        self.sent_at = self.loop.time()
-
-    def leave_on(self, protocol: Watched) -> None:
-        """Note that it leaves on a connection, which goes no further where the request goes alone."""
-        self.leave()
-        protocol.is_used = True
-        if self.is_alone:
-            protocol.force_close()
+        is_reusing = self.protocol is not None and self.protocol.is_used
+        return is_reusing and not self.is_sent and not self.is_expired
 
     def expire(self) -> None:
         """Cancel whatever the attempt waits for."""
@@ -170,24 +164,17 @@ class MarkedRequest(aiohttp.ClientRequest):
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Send, unless the connection is not to be used any more. Errors: those of aiohttp, and of `Attempt.begin`."""
-        attempt, protocol = ATTEMPT.get(), conn.protocol
-        attempt.begin()
-        if not isinstance(protocol, Watched):  # then each connection is used once
-            attempt.leave()
-            return await self._send_as_usual(conn)
-        attempt.begin_on(protocol)
-        if (
-            len(attempt.body) <= JOINED_BYTES
-            and CAN_MAKE_ANSWERS
-            and self.proxy is None
-            and not protocol.writing_paused
-        ):
-            head = self.heads[self.method, self.url.raw_path_qs]
+        attempt = ATTEMPT.get()
+        protocol = conn.protocol if isinstance(conn.protocol, Watched) else None
+        attempt.begin(protocol)
+        if protocol is not None:
+            is_small = len(attempt.body) <= JOINED_BYTES and self.proxy is None and CAN_MAKE_ANSWERS
+            head = self.heads[self.method, self.url.raw_path_qs] if is_small and not protocol.writing_paused else None
             if head is not None:
                 return self._put(attempt, protocol, head)
-        if protocol.is_used and not protocol.is_quiet():
-            raise aiohttp.ClientConnectionResetError
-        attempt.leave_on(protocol)
+            if protocol.is_used and not protocol.is_quiet():
+                raise aiohttp.ClientConnectionResetError
+        attempt.leave()
         return await self._send_as_usual(conn)
 
     async def _send_as_usual(self, conn: Connection) -> aiohttp.ClientResponse:
@@ -201,8 +188,7 @@ class MarkedRequest(aiohttp.ClientRequest):
     def _put(self, attempt: Attempt, protocol: Watched, head: bytes) -> aiohttp.ClientResponse:
         """Let the whole request leave with those of this turn, and return its answer, which has yet to come."""
         body = attempt.body
-        end = self.ends[len(body)] if body or self.method != hdrs.METH_GET else b"\r\n"
-        self.outbox.put(attempt, protocol, head + end + body)
+        self.outbox.put(attempt, protocol, head + self.ends[len(body) or self.method] + body)
         return self.response_class(
             self.method,
             self.original_url,

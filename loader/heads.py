@@ -28,11 +28,13 @@ class Heads(dict[tuple[str, str], bytes | None]):
         return head
 
 
-class Ends(dict[int, bytes]):
-    """How heads end, by the length of the body; those of bodies that are sent by the thousand are kept."""
+class Ends(dict[int | str, bytes]):
+    """How heads end, by the length of the body, or by the method where there is none; those of thousands of requests are kept."""
 
-    def __missing__(self, size: int) -> bytes:
-        end = b"Content-Length: %d\r\n\r\n" % size
+    def __missing__(self, key: int | str) -> bytes:
+        size = key if isinstance(key, int) else 0
+        # A GET without a body has no length (RFC 9110 8.6).
+        end = b"\r\n" if key == "GET" else b"Content-Length: %d\r\n\r\n" % size
         if size <= KEPT_BYTES:
-            self[size] = end
+            self[key] = end
         return end

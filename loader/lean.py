@@ -115,7 +115,7 @@ class LeanTransport:
         oldest = self._loop.time() - KEEPALIVE_SECONDS
         while self._idle:
             line = self._idle.pop()
-            if line.idle_since >= oldest and line.is_quiet():
+            if line.idle_since >= oldest and line.protocol.is_quiet():
                 return line
             line.connection.close()
         return None
@@ -127,7 +127,7 @@ class LeanTransport:
             raise aiohttp.ConnectionTimeoutError from error
 
     def _put_back(self, line: Line, *, is_whole: bool) -> None:
-        if is_whole and line.is_usable():
+        if is_whole and line.protocol.may_be_used():
             line.idle_since = self._loop.time()
             self._idle.append(line)
         else:

@@ -47,14 +47,6 @@ class Line:
         self.protocol = cast("Handler", connection.protocol)
         self.idle_since = 0.0
 
-    def is_usable(self) -> bool:
-        """Say whether the last exchange left it whole and open."""
-        return self.protocol.may_be_used()
-
-    def is_quiet(self) -> bool:
-        """Say whether it has neither been closed nor said anything since (see `connector`)."""
-        return self.protocol.is_quiet()
-
 
 @dataclass(slots=True)
 class Means:
@@ -227,8 +219,7 @@ class Exchange:
         if self.is_expired or transport is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError
         size = len(body)
-        # A GET without a body has no length (RFC 9110 8.6).
-        end = self._means.ends[size] if size or request.method != "GET" else b"\r\n"
+        end = self._means.ends[size or request.method]
         self.is_sent = True
         self._sent_at = self._means.loop.time()
         if size <= JOINED_BYTES:

@@ -26,8 +26,8 @@ class Leaving(Protocol):
     is_sent: bool
     is_uploaded: bool
 
-    def leave_on(self, protocol: Watched) -> None:
-        """Note that it leaves, now, on a connection."""
+    def leave(self) -> None:
+        """Note that it leaves, now."""
         ...
 
 
@@ -65,7 +65,7 @@ class Outbox:
 
 
 def _write(attempt: Leaving, protocol: Watched, data: bytes) -> None:
-    attempt.leave_on(protocol)
+    attempt.leave()
     transport = protocol.transport
     assert transport is not None  # noqa: S101 -- it may be used; this tells mypy
     try:

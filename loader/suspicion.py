@@ -55,14 +55,13 @@ class AskFirst:
         self._parts.settlement.conclude([record for record, _ in found], [outcome for _, outcome in found])
         if found:
             self._absent, self.is_on = 0, True
-        elif is_behind:
-            self._absent += len(records)
-            self.is_on = self._absent < self._crash_bound
-        if found:
             await self._parts.reconciler.found()
             self._parts.reconciler.doubt(missing, REASON)
-        else:
-            self._intake.put(missing)
+            return
+        if is_behind:
+            self._absent += len(records)
+            self.is_on = self._absent < self._crash_bound
+        self._intake.put(missing)
 
     async def _ask(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
         """Ask until the target answers; the patience of the run ends it where it never does."""

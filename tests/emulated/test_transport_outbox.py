@@ -49,12 +49,16 @@ async def connected(others: list[socket.socket], *, is_used: bool = True) -> Pai
     return Pair(protocol, other)
 
 
-def attempt(*, is_alone: bool = False) -> Attempt:
-    return Attempt(b"", asyncio.get_running_loop(), is_alone=is_alone)
+def attempt(pair: Pair, *, is_alone: bool = False) -> Attempt:
+    """Begin an attempt on a connection."""
+    one = Attempt(b"", asyncio.get_running_loop(), is_alone=is_alone)
+    one.begin(pair.protocol)
+    return one
 
 
 async def test_nothing_leaves_before_the_end_of_the_turn(others: list[socket.socket]) -> None:
-    pair, one = await connected(others), attempt()
+    pair = await connected(others)
+    one = attempt(pair)
     Outbox(asyncio.get_running_loop()).put(one, pair.protocol, DATA)
     assert (one.is_sent, one.is_uploaded, pair.arrived()) == (False, False, b"")
     await asyncio.sleep(0)
@@ -67,7 +71,7 @@ async def test_more_than_a_round_leaves_in_one_turn(others: list[socket.socket])
     outbox = Outbox(asyncio.get_running_loop())
     pairs = [await connected(others) for _ in range(2 * ROUND + 1)]
     for pair in pairs:
-        outbox.put(attempt(), pair.protocol, DATA)
+        outbox.put(attempt(pair), pair.protocol, DATA)
     await asyncio.sleep(0)
     assert [pair.arrived() for pair in pairs] == [DATA] * len(pairs)
     for pair in pairs:
@@ -75,7 +79,8 @@ async def test_more_than_a_round_leaves_in_one_turn(others: list[socket.socket])
 
 
 async def test_nothing_leaves_for_an_attempt_that_is_over(others: list[socket.socket]) -> None:
-    pair, one = await connected(others), attempt()
+    pair = await connected(others)
+    one = attempt(pair)
     Outbox(asyncio.get_running_loop()).put(one, pair.protocol, DATA)
     one.is_over = True
     await asyncio.sleep(0)
@@ -86,8 +91,7 @@ async def test_nothing_leaves_for_an_attempt_that_is_over(others: list[socket.so
 @pytest.mark.parametrize("what", ["speaks", "ends", "is closed"])
 async def test_nothing_leaves_on_a_connection_that_is_not_as_it_was(what: str, others: list[socket.socket]) -> None:
     good, bad = await connected(others), await connected(others)
-    outbox, fine, turned_away = Outbox(asyncio.get_running_loop()), attempt(), attempt()
-    turned_away.begin_on(bad.protocol)
+    outbox, fine, turned_away = Outbox(asyncio.get_running_loop()), attempt(good), attempt(bad)
     outbox.put(turned_away, bad.protocol, DATA)
     outbox.put(fine, good.protocol, DATA)
     if what == "speaks":
@@ -104,8 +108,8 @@ async def test_nothing_leaves_on_a_connection_that_is_not_as_it_was(what: str, o
 
 
 async def test_a_new_connection_is_not_asked_but_its_failure_turns_nobody_away(others: list[socket.socket]) -> None:
-    pair, one = await connected(others, is_used=False), attempt()
-    one.begin_on(pair.protocol)
+    pair = await connected(others, is_used=False)
+    one = attempt(pair)
     pair.protocol.close()
     Outbox(asyncio.get_running_loop()).put(one, pair.protocol, DATA)
     await asyncio.sleep(0)
@@ -114,10 +118,9 @@ async def test_a_new_connection_is_not_asked_but_its_failure_turns_nobody_away(o
 
 async def test_a_connection_that_carries_one_request_alone_carries_no_other(others: list[socket.socket]) -> None:
     pair, outbox = await connected(others, is_used=False), Outbox(asyncio.get_running_loop())
-    first, second = attempt(is_alone=True), attempt()
+    first, second = attempt(pair, is_alone=True), attempt(pair)
     outbox.put(first, pair.protocol, DATA)
     await asyncio.sleep(0)
-    second.begin_on(pair.protocol)
     outbox.put(second, pair.protocol, DATA)
     await asyncio.sleep(0)
     assert (first.is_sent, second.is_sent, second.was_turned_away()) == (True, False, True)

@@ -597,7 +597,7 @@ FLOW = (
     bug(
         "turned away and sent all the same",
         "An attempt that may have left is made once more on another connection.",
-        Edit("loader/attempt.py", "return self.is_reusing and not self.is_sent and", "return self.is_reusing and"),
+        Edit("loader/attempt.py", "return is_reusing and not self.is_sent and", "return is_reusing and"),
         by=(REUSE,),
     ),
     bug(
