@@ -23,8 +23,8 @@ import orjson
 
 from benchmarks import measuring
 from loader.cli.running import run
-from loader.pipeline import run_load
-from loader.plan import LoadPlan
+from loader.pipeline.pipeline import run_load
+from loader.runs.plan import LoadPlan
 from loader.settings import CanbusAdd, CanbusCredentials, Options, Rate, Secret
 
 if sys.version_info >= (3, 14):

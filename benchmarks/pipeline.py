@@ -25,8 +25,8 @@ from yarl import URL
 from benchmarks import measuring
 from loader.cli.running import run
 from loader.model import Outcome, Record
-from loader.pipeline import run_load
-from loader.plan import LoadPlan
+from loader.pipeline.pipeline import run_load
+from loader.runs.plan import LoadPlan
 from loader.settings import Options, OzariCredentials, OzariInsert, Rate, Secret
 
 TABLE = "tbench"

@@ -24,10 +24,10 @@ from loader.cli.running import run
 from loader.emulator.emulator import running
 from loader.emulator.plan import Plan
 from loader.emulator.switches import OzariSwitches, RateLimit
-from loader.pipeline import run_load
-from loader.plan import LoadPlan
+from loader.pipeline.pipeline import run_load
+from loader.rate.throttle import AutoThrottle, FixedThrottle, Success, Throttle
+from loader.runs.plan import LoadPlan
 from loader.settings import Options, OzariCredentials, OzariInsert, Rate, Secret
-from loader.throttle import AutoThrottle, FixedThrottle, Success, Throttle
 
 KINDS = ("window", "sliding", "bucket", "leaky")
 GOAL_REACHED, GOAL_REFUSED = 0.95, 0.01

@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measuring
-from loader import __version__, run_directory
+from loader import __version__
 from loader.checkpoint import folds
 from loader.checkpoint import format as log_format
-from loader.checkpoint.settled import Settled
+from loader.checkpoint.fold_file import Settled
 from loader.checkpoint.storage import DiskStorage
 from loader.checkpoint.windows import Slot
 from loader.emulator import Emulator, running
-from loader.fingerprint import identify
-from loader.run_directory import RunInfo, describe_source
+from loader.reading.fingerprint import identify
+from loader.runs import directory as run_directory
+from loader.runs.directory import RunInfo, describe_source
 from loader.settings import Options, OzariInsert, Rate
 
 RUN_ID = "benchmark1"

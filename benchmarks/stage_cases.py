@@ -19,14 +19,14 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import measuring
-from loader.checkpoint import CheckpointLog, Window
-from loader.chunking import Chunker
-from loader.compression import BLOCK_BYTES
-from loader.mapping import parse
-from loader.model import Chunk, Created, Record, Rejected, Response, Settled
+from loader.checkpoint import CheckpointLog
+from loader.delivery.chunking import Chunker
+from loader.model import Chunk, Created, Record, Rejected, Response, Settled, Window
+from loader.reading.compression import BLOCK_BYTES
+from loader.reading.lines import Block, Splitter
+from loader.reading.parsing import parse
+from loader.reading.windows import Sorter
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
-from loader.sorting import Sorter
-from loader.splitting import Block, Splitter
 from loader.targets import build_target
 from loader.targets.base import Target
 

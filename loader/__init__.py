@@ -1,13 +1,13 @@
 """Move NDJSON records into Ozari and Canbus: nothing lost, nothing doubled, and what cannot be known is listed.
 
-The map of the flow. `source` turns bytes into lines; `mapping` decodes and checks them; a target (`targets`) shapes
-each into a record and pure functions turn records into requests and answers into verdicts. `intake` gathers lines into
-windows and writes their intent to the checkpoint log (`checkpoint`) before any of them is sent. `work` holds the
-chunks between the reader and the workers; a `worker` sends each through `channel` (token from `throttle`, wire by
-`transport`), and `delivery` acts on the verdict; good answers go a shorter way, together (`crew`). `settlement` is the
-only place where an outcome is made. What may or may not have been applied goes to `reconcile`, which asks the target.
-`launch` puts one execution together, `pipeline` runs it, `report` says how it ended. `emulator` imitates both targets and
-shares no code.
+The map. A file here is a word that everybody may use; a folder is a room with work in it, and its `__init__` says its law.
+
+`reading` turns bytes into lines, checks them, and groups them into windows. `pipeline` writes each window's intent to the
+`checkpoint` log before any of it is sent, and cuts it into chunks. `delivery` takes a chunk, asks `rate` for permission, sends
+it by `transport`, has `targets` read the answer as a verdict, and acts on it; `delivery.settlement` is the one place where an
+outcome is made. What may or may not have been applied goes to `reconcile`, which asks the target. `runs` is the directory that
+all this leaves behind, `report` is what the user is told. `cli` and `api` are the two doors. `emulator` imitates both targets
+and shares no code with the rest.
 
     from loader import OzariInsert, load
     report = await load("cities.ndjson", OzariInsert("tcity", stamp="fnote"))
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loader.api import Done, Load, load
     from loader.errors import LoaderError
     from loader.model import Ambiguous, Created, Rejected, Updated
-    from loader.report import Report
+    from loader.report.report import Report
     from loader.settings import (
         CanbusAdd,
         CanbusCredentials,
@@ -73,7 +73,7 @@ _HOMES = {
     "Rate": "settings",
     "RejectLimit": "settings",
     "Rejected": "model",
-    "Report": "report",
+    "Report": "report.report",
     "Secret": "settings",
     "Updated": "model",
     "load": "api",

@@ -13,15 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loader.addresses import default_base_url
-from loader.config import directory_of
 from loader.credentials import read_credentials
 from loader.model import Outcome, Record
-from loader.pipeline import run_load
-from loader.plan import LoadPlan
-from loader.progress import Observer
-from loader.report import Report
+from loader.pipeline.pipeline import run_load
+from loader.report.progress import Observer
+from loader.report.report import Report
+from loader.runs.directory import directory_of
+from loader.runs.plan import LoadPlan
 from loader.settings import CanbusAdd, Credentials, Options, TargetSettings
+from loader.urls import default_base_url
 
 MAX_QUEUED = 10_000
 """Outcomes waiting for a slow `async for`; beyond them the load pauses."""

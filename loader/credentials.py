@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loader.addresses import check_tenant, default_base_url, is_loopback
 from loader.errors import UsageError
 from loader.settings import CanbusCredentials, Credentials, OzariCredentials, Secret
+from loader.urls import check_tenant, default_base_url, is_loopback
 
 OZARI_NAMES = ("OZARI_TOKEN",)
 CANBUS_NAMES = ("CANBUS_TENANT_ID", "CANBUS_APP_ID", "CANBUS_API_KEY", "CANBUS_API_SECRET")

@@ -244,3 +244,19 @@ class Counts:
     def settled(self) -> int:
         """Count the lines whose fate is written down; in a finished run it equals `lines`."""
         return self.created + self.updated + self.rejected + self.ambiguous + self.skipped_blank
+
+
+class Window(NamedTuple):
+    """A range of physical lines [first, end) of one source, and its bytes [offset, end_offset).
+
+    `crc` is the crc32 of those raw bytes. `records`: how many are to be sent; the others are rejected here or blank.
+    """
+
+    source: int
+    first: int
+    end: int
+    offset: int
+    end_offset: int
+    crc: int
+    records: int = 0
+    blanks: tuple[int, ...] = ()

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from loader.checkpoint.file import CheckpointLog
 from loader.checkpoint.format import Counts
+from loader.checkpoint.log import CheckpointLog
 from loader.checkpoint.reader import (
     AmbiguousLine,
     IdRow,
@@ -23,7 +23,7 @@ from loader.checkpoint.reader import (
 from loader.checkpoint.state import State
 from loader.checkpoint.storage import LOG
 from loader.checkpoint.tools import Sizes, Tools
-from loader.checkpoint.windows import Gap, LiveWindow, Place, Spot, Window
+from loader.checkpoint.windows import Gap, LiveWindow, Place, Spot
 
 __all__ = [
     "LOG",
@@ -40,7 +40,6 @@ __all__ = [
     "Spot",
     "State",
     "Tools",
-    "Window",
     "iter_ambiguous",
     "iter_ids",
     "iter_rejects",

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 from loader.checkpoint.format import Body, Counts, Fold, each_line, pack_lines, seal
-from loader.checkpoint.packing import id_ranges, pack_ids, unpack_ids
+from loader.checkpoint.id_codec import id_ranges, pack_ids, unpack_ids
 from loader.checkpoint.windows import (
     ID_KINDS,
     UNCHANGED,

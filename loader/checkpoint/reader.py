@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from loader.checkpoint.fold_file import NAME as SETTLED
+from loader.checkpoint.fold_file import Settled
 from loader.checkpoint.folds import FoldRef
-from loader.checkpoint.lookups import each_range
-from loader.checkpoint.opening import find_header, read_run
-from loader.checkpoint.replay import HINT
-from loader.checkpoint.settled import NAME as SETTLED
-from loader.checkpoint.settled import Settled
+from loader.checkpoint.load import find_header, read_run
+from loader.checkpoint.queries import each_range
+from loader.checkpoint.scan import HINT
 from loader.checkpoint.state import State
 from loader.checkpoint.storage import LOG, BytesFile, DiskStorage, File, Storage
-from loader.checkpoint.windows import UNKNOWN_ID, Exceptional, Slot, Window
+from loader.checkpoint.windows import UNKNOWN_ID, Exceptional, Slot
 from loader.errors import LogDamaged
-from loader.model import Ambiguous, Created, RecordId, Rejected
+from loader.model import Ambiguous, Created, RecordId, Rejected, Window
 
 OPEN: Final = "no outcome was written: the run goes on, or was interrupted"
 

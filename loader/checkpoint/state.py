@@ -23,7 +23,7 @@ from loader.checkpoint.format import (
     Outcomes,
     each_line,
 )
-from loader.checkpoint.lanes import FOLD_LINES, Lane
+from loader.checkpoint.source_state import FOLD_LINES, Lane
 from loader.checkpoint.windows import Gap, LiveWindow, Slot, id_slots, letter_of, rows_of, tally, window_of
 
 

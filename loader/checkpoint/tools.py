@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias, TypeVar
 
-from loader.checkpoint.lanes import FOLD_LINES
+from loader.checkpoint.source_state import FOLD_LINES
 from loader.checkpoint.storage import Storage
 
 MIB = 1024 * 1024

@@ -12,23 +12,7 @@ from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from loader.checkpoint.format import Counts, Intent, Lines, Outcomes, each_line, pack_lines
-from loader.model import Ambiguous, Created, Outcome, Rejected, Stage, Updated
-
-
-class Window(NamedTuple):
-    """A range of physical lines [first, end) of one source, and its bytes [offset, end_offset).
-
-    `crc` is the crc32 of those raw bytes. `records`: how many are to be sent; the others are rejected here or blank.
-    """
-
-    source: int
-    first: int
-    end: int
-    offset: int
-    end_offset: int
-    crc: int
-    records: int = 0
-    blanks: tuple[int, ...] = ()
+from loader.model import Ambiguous, Created, Outcome, Rejected, Stage, Updated, Window
 
 
 def check_window(window: Window) -> None:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import click
 
-from loader.cli.failing import Session, explain, quiet_pipe, version
-from loader.cli.loads import canbus, ozari, resume
-from loader.cli.logs import log
+from loader.cli.demo import demo
+from loader.cli.emulator import emulator
+from loader.cli.errors import Session, explain, quiet_pipe, version
+from loader.cli.listing import ambiguous, ids, rejects, status
+from loader.cli.load import canbus, ozari, resume
+from loader.cli.log import log
 from loader.cli.options import Group
-from loader.cli.reading import ambiguous, ids, rejects, status
-from loader.cli.sandbox import emulator
-from loader.cli.settling import reconcile
-from loader.cli.showing import demo
+from loader.cli.reconcile import reconcile
 
 EXAMPLES = """
 loader ozari insert cities.ndjson --table tcity --key fcode

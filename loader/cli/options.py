@@ -31,7 +31,7 @@ class Option(click.Option):
 def _read_profile(ctx: click.Context, _parameter: click.Parameter, path: str | None) -> None:
     if path is None:
         return
-    from loader.profile import read_profile
+    from loader.cli.profile import read_profile
 
     ctx.default_map = read_profile(path, [name for name in OPTIONS if name != "profile"])
 

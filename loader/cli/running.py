@@ -12,15 +12,15 @@ import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
-from loader.cli.failing import Session, quiet_pipe
+from loader.cli.errors import Session, quiet_pipe
 from loader.credentials import secret_texts
-from loader.logfile import LibraryLogs, LogFile, Scrubber
-from loader.pipeline import run_load
-from loader.plan import LoadPlan
-from loader.progress import Broadcast, MetricsFile, Observer, PlainProgress
-from loader.report import Report
-from loader.run_directory import METRICS_FILE
-from loader.world import utc_text
+from loader.pipeline.pipeline import run_load
+from loader.report.log_file import LibraryLogs, LogFile, Scrubber
+from loader.report.progress import Broadcast, MetricsFile, Observer, PlainProgress
+from loader.report.report import Report
+from loader.runs.directory import METRICS_FILE
+from loader.runs.plan import LoadPlan
+from loader.runtime import utc_text
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def settle(
 ) -> int:
     """Settle the ambiguous records of a run, print the report, return 3 where some are left, or ids that were asked for."""
     filter_id = values.get("filter")
-    from loader.pipeline import run_reconcile
+    from loader.pipeline.pipeline import run_reconcile
 
     with observers(settings, values, session) as observer:
         report = run(run_reconcile(settings, word=word, filter_id=filter_id, observer=observer, on_signal=abort))
@@ -133,7 +133,7 @@ def _display(values: Mapping[str, Any], stack: contextlib.ExitStack) -> Observer
     is_verbose, is_quiet = bool(values.get("verbose")), bool(values.get("quiet"))
     mode = "none" if is_quiet else values.get("progress") or "auto"
     if mode == "auto" and is_drawable():
-        from loader.dashboard import Dashboard
+        from loader.report.dashboard import Dashboard
 
         dashboard = Dashboard(sys.stderr, is_verbose=is_verbose)
         stack.callback(dashboard.close)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from loader.emulator.canbus import reorder
+from loader.emulator.canbus.handler import reorder
 from loader.emulator.faults import Cut, Echo, ExtraAnswer, Malformed, Results, StatusFault, Trickle
 from loader.emulator.values import dumps
 from loader.emulator.wire import HTML, JSON, Answer, write_answer

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from random import Random
 
 from loader.emulator import effects
-from loader.emulator.canbus import Canbus
+from loader.emulator.canbus.handler import Canbus
 from loader.emulator.effects import Effect
 from loader.emulator.faults import (
     NOTHING,
@@ -35,7 +35,7 @@ from loader.emulator.faults import (
 )
 from loader.emulator.journal import Fact, Journal
 from loader.emulator.limits import Limits
-from loader.emulator.ozari import Ozari
+from loader.emulator.ozari.handler import Ozari
 from loader.emulator.plan import Plan
 from loader.emulator.switches import RateLimit
 from loader.emulator.tables import Tables

@@ -17,23 +17,23 @@ from loader.settings import (
 
 if TYPE_CHECKING:
     from loader.targets.base import Lookup, NoQueryEndpoint, QueryEndpoint, Target, UpdateLookup
-    from loader.targets.canbus_lookup import CanbusRecords
-    from loader.targets.ozari_lookup import OzariCapability
+    from loader.targets.canbus.records import CanbusRecords
+    from loader.targets.ozari.lookup import OzariCapability
 
 
 def build_target(settings: TargetSettings, credentials: Credentials, run_id: str) -> Target:
     """Build the target of a load. Errors: UsageError for a name that cannot be one, or another target's credentials."""
     match settings:
         case OzariInsert():
-            from loader.targets.ozari_insert import OzariInsertTarget
+            from loader.targets.ozari.insert import OzariInsertTarget
 
             return OzariInsertTarget(settings, _ozari(credentials), run_id)
         case OzariUpdate():
-            from loader.targets.ozari_update import OzariUpdateTarget
+            from loader.targets.ozari.update import OzariUpdateTarget
 
             return OzariUpdateTarget(settings, _ozari(credentials))
         case CanbusAdd():
-            from loader.targets.canbus import CanbusAddTarget
+            from loader.targets.canbus.add import CanbusAddTarget
 
             if not isinstance(credentials, CanbusCredentials):
                 raise _wrong_credentials()
@@ -45,8 +45,8 @@ def build_target(settings: TargetSettings, credentials: Credentials, run_id: str
 def build_capability(settings: OzariInsert | OzariUpdate, credentials: Credentials) -> OzariCapability:
     """Build the question whether the table can be queried, and where it ends now."""
     from loader.targets.answers import Plain
-    from loader.targets.ozari import check_table
-    from loader.targets.ozari_lookup import OzariCapability
+    from loader.targets.ozari.api import check_table
+    from loader.targets.ozari.lookup import OzariCapability
 
     return OzariCapability(check_table(settings.table), Plain(_ozari(credentials).token.reveal()))
 
@@ -63,8 +63,8 @@ def build_lookup(
     """
     from loader.targets.answers import Plain
     from loader.targets.base import QueryEndpoint
-    from loader.targets.ozari import check_table
-    from loader.targets.ozari_lookup import OzariProbe, OzariQuery
+    from loader.targets.ozari.api import check_table
+    from loader.targets.ozari.lookup import OzariProbe, OzariQuery
 
     field = settings.stamp or settings.key
     if field is None:
@@ -82,8 +82,8 @@ def build_update_lookup(
     """Build the way to ask about ambiguous updates that touch their own filters."""
     from loader.targets.answers import Plain
     from loader.targets.base import QueryEndpoint
-    from loader.targets.ozari import check_table
-    from loader.targets.ozari_update_lookup import OzariUpdateProbe, OzariUpdateQuery
+    from loader.targets.ozari.api import check_table
+    from loader.targets.ozari.update_lookup import OzariUpdateProbe, OzariUpdateQuery
 
     table, plain = check_table(settings.table), Plain(_ozari(credentials).token.reveal())
     return OzariUpdateQuery(table, plain) if isinstance(endpoint, QueryEndpoint) else OzariUpdateProbe(table, plain)
@@ -91,7 +91,7 @@ def build_update_lookup(
 
 def build_canbus_records(credentials: Credentials) -> CanbusRecords:
     """Build the calls that delete and list records."""
-    from loader.targets.canbus_lookup import CanbusRecords
+    from loader.targets.canbus.records import CanbusRecords
 
     if not isinstance(credentials, CanbusCredentials):
         raise _wrong_credentials()

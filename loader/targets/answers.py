@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from loader.model import Halt, Response, Retry, Split, Unknown, Verdict
-from loader.wording import escape, secret_forms
+from loader.redaction import escape, secret_forms
 
 MAX_SHOWN_CHARACTERS = 200
 TELLING_CHARACTERS = 12

@@ -27,7 +27,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from loader import lean, spool, transport
+from loader.reading import spool
+from loader.transport import lean
+from loader.transport import session as transport
 
 REAL = {
     name: getattr(os, name)
@@ -214,7 +216,11 @@ def pointed(points: Points, send: Callable[..., Any]) -> Callable[..., Any]:
 
 def shorten_waits() -> None:
     """Let look-ups that lost their answer be repeated soon: the waits are not what is tested here."""
-    from loader import proof, reconcile, remedy_choice, suspicion, way
+    from loader.pipeline import preflight as way
+    from loader.pipeline import reconcile_setup as remedy_choice
+    from loader.pipeline import shortened_log as suspicion
+    from loader.reconcile import proof
+    from loader.reconcile import reconciler as reconcile
 
     reconcile.ASK_AGAIN_SECONDS = 0.2
     proof.ASK_SECONDS = (0.1, 0.1, 0.1, 0.1, 0.1)
@@ -246,7 +252,7 @@ def child(order: dict[str, Any]) -> NoReturn:
 
 def preload() -> None:
     """Import what every load imports, so that a child starts at once."""
-    for name in ("loader.cli.running", "loader.pipeline", "loader.rejects"):
+    for name in ("loader.cli.running", "loader.pipeline.pipeline", "loader.runs.rejects"):
         importlib.import_module(name)
 
 

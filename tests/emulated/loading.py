@@ -26,12 +26,11 @@ from loader import (
     Rate,
     Report,
     Secret,
-    ids,
     load,
-    rejects,
-    run_directory,
 )
 from loader.emulator import Emulator, Fact, Plan, parse_plan
+from loader.runs import directory as run_directory
+from loader.runs import ids, rejects
 
 COMMAND = [sys.executable, "-m", "loader"]
 ENVIRONMENT = {

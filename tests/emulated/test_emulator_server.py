@@ -264,7 +264,7 @@ def test_bug_of_the_emulator_is_shown_and_answered_with_500(
         raise RuntimeError("planted")
 
     with running() as emulator:
-        monkeypatch.setattr("loader.emulator.ozari.Ozari.handle", fail)
+        monkeypatch.setattr("loader.emulator.ozari.handler.Ozari.handle", fail)
         assert exchange(emulator, request()).status == 500
         monkeypatch.undo()
         assert exchange(emulator, request(headers=CLOSE)).status == 201

@@ -17,8 +17,11 @@ from typing import Any, Literal
 
 import pytest
 
-from loader import CanbusAdd, OzariInsert, OzariUpdate, Rate, Report, connector, lean, reconcile
+from loader import CanbusAdd, OzariInsert, OzariUpdate, Rate, Report
 from loader.emulator import Emulator, running
+from loader.reconcile import reconciler as reconcile
+from loader.transport import lean
+from loader.transport import pool as connector
 from tests.emulated.fault_table import FAULTS, OPERATIONS, Again, Done, Doubt, Effect, Fault, Operation, Refused, Stops
 from tests.emulated.loading import (
     APP,

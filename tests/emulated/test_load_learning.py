@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from loader import CanbusAdd, Report
-from loader.config import check_filter, resume_settings
+from loader.cli.config import check_filter, resume_settings
 from loader.emulator import Emulator, running
 from loader.errors import UsageError
-from loader.learning import Learnt
-from loader.pipeline import run_reconcile
-from loader.reconcile import Word
+from loader.pipeline.pipeline import run_reconcile
+from loader.reconcile.list_filter import Learnt
+from loader.reconcile.reconciler import Word
 from tests.emulated.loading import (
     ADD,
     APP,

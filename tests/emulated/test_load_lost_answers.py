@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from loader import CanbusAdd, OzariInsert, OzariUpdate, reconcile
+from loader import CanbusAdd, OzariInsert, OzariUpdate
 from loader.emulator import Plan, running
+from loader.reconcile import reconciler as reconcile
 from tests.emulated.loading import (
     APP,
     INSERT,

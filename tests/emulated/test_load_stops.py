@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from loader import CanbusAdd, OzariInsert, OzariUpdate, Rate, RejectLimit, reconcile
+from loader import CanbusAdd, OzariInsert, OzariUpdate, Rate, RejectLimit
 from loader.emulator import Emulator, EmulatorThread, running
+from loader.reconcile import reconciler as reconcile
 from tests.emulated.loading import (
     ADD,
     APP,

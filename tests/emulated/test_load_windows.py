@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Window
+from loader.checkpoint import CheckpointLog
 from loader.emulator import running
+from loader.model import Window
 from tests.emulated.loading import ADD, audit, closes, keyed, plan_of, records_of, run, write
 
 COUNT, LINES = 3000, 64

@@ -22,11 +22,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from loader import rejects
 from loader.checkpoint import read_run_directory
 from loader.emulator import Emulator, running
 from loader.emulator.faults import Fault
-from loader.log_repair import check_log, repair_log
+from loader.runs import rejects
+from loader.runs.check import check_log, repair_log
 from tests.emulated.crash_jobs import KINDS, TRANSPORTS, Job, Kind, plan_of
 from tests.emulated.crash_trials import QUICK, Processes, wait_for_requests
 from tests.emulated.nursery import Nursery

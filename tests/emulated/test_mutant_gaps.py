@@ -16,13 +16,17 @@ from typing import Any
 
 import pytest
 
-from loader import CanbusAdd, LoaderError, OzariInsert, breaker, proof, readers, reconcile
+from loader import CanbusAdd, LoaderError, OzariInsert
 from loader.checkpoint import read_run_directory
+from loader.delivery import breaker
 from loader.emulator import Emulator, running
 from loader.errors import LogStorageFailed
-from loader.run_directory import UNSENT_NOTE
-from loader.spool import Spool
-from loader.standard_input import StandardInput
+from loader.reading import readers
+from loader.reading.spool import Spool
+from loader.reading.stdin import StandardInput
+from loader.reconcile import proof
+from loader.reconcile import reconciler as reconcile
+from loader.runs.directory import UNSENT_NOTE
 from tests.emulated.loading import (
     INSERT,
     TABLE,

@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
-from loader import CanbusAdd, OzariInsert, OzariUpdate, Rate, Report, breaker, reconcile
+from loader import CanbusAdd, OzariInsert, OzariUpdate, Rate, Report
+from loader.delivery import breaker
 from loader.emulator import Emulator
 from loader.emulator.emulator import EmulatorThread
+from loader.reconcile import reconciler as reconcile
 from tests.emulated.loading import (
     INSERT,
     TABLE,

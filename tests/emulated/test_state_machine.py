@@ -31,7 +31,7 @@ from loader.checkpoint.windows import outcome_of
 from loader.emulator import running
 from loader.emulator.faults import Fault
 from loader.model import Ambiguous
-from loader.reconcile import UNPROVED
+from loader.reconcile.reconciler import UNPROVED
 from tests.emulated.crash_jobs import KINDS, Job, plan_of
 from tests.emulated.crash_trials import QUICK, Kill, Processes, cut_log
 from tests.emulated.model import BAD_LINES, BLANK_LINES, Model, slots_of

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from loader import CanbusAdd, OzariInsert, Rate, reconcile
+from loader import CanbusAdd, OzariInsert, Rate
 from loader.emulator import Emulator, running
 from loader.model import Request, Response
+from loader.reconcile import reconciler as reconcile
 from tests.emulated.loading import TABLE, UNIQUE, audit, closes, keyed, plan_of, records_of, run, write
 from tests.emulated.raw_server import Line, RawServer, answer, serve
 from tests.emulated.transport_contract import SMALL, TRANSPORTS, opened

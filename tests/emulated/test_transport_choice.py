@@ -10,13 +10,13 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
 
 from loader.errors import UsageError
-from loader.exchange import Deadlines
-from loader.lean import LeanTransport
-from loader.lean_line import Exchange
-from loader.lean_parts import Handler, has_working_parts
 from loader.model import NoResponse, Request, Response
 from loader.settings import TransportName
-from loader.transport import SessionTransport, choose_transport
+from loader.transport.http import Deadlines
+from loader.transport.lean import LeanTransport
+from loader.transport.lean_connection import Exchange
+from loader.transport.lean_protocol import Handler, has_working_parts
+from loader.transport.session import SessionTransport, choose_transport
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import HEADERS, LARGE, SHORT, SMALL, opened
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from loader.lean import LeanTransport
 from loader.model import NoResponse, Request, Response
-from loader.transport import SessionTransport
+from loader.transport.lean import LeanTransport
+from loader.transport.session import SessionTransport
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import LARGE, SHORT, TRANSPORTS, opened
 

@@ -11,8 +11,8 @@ import pytest
 
 from loader.errors import UsageError
 from loader.model import Response
-from loader.transport import MAX_ANSWER_BYTES, SessionTransport
-from loader.world import Transport
+from loader.transport.base import Transport
+from loader.transport.session import MAX_ANSWER_BYTES, SessionTransport
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import (
     HEADERS,

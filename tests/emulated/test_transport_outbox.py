@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from loader.attempt import Attempt
-from loader.connector import ROUND, Watched
-from loader.outbox import Outbox
+from loader.transport.attempt import Attempt
+from loader.transport.batched_writes import Outbox
+from loader.transport.pool import ROUND, Watched
 
 DATA = b"POST / HTTP/1.1\r\n\r\n"
 

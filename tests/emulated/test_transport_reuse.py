@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loader.model import NoResponse, Request, Response
-from loader.transport import SessionTransport
+from loader.transport.session import SessionTransport
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import (
     DELETE,
@@ -168,7 +168,9 @@ async def test_a_server_that_speaks_first_is_not_tried_for_ever(
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("missing", ["loader.connector.HAS_REUSE_HOOK", "loader.attempt.CAN_MAKE_ANSWERS"])
+@pytest.mark.parametrize(
+    "missing", ["loader.transport.pool.HAS_REUSE_HOOK", "loader.transport.attempt.CAN_MAKE_ANSWERS"]
+)
 @pytest.mark.parametrize("request_", [SMALL, GET, DELETE], ids=["POST", "GET", "DELETE"])
 async def test_where_a_private_part_is_missing_aiohttp_writes_the_request(
     missing: str, request_: Request, monkeypatch: pytest.MonkeyPatch

@@ -11,11 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from loader.connector import make_tls
 from loader.errors import UsageError
-from loader.failures import CHECK_CA, CHECK_TLS
 from loader.model import NoResponse, Response
-from loader.world import Transport
+from loader.transport.base import Transport
+from loader.transport.failures import CHECK_CA, CHECK_TLS
+from loader.transport.pool import make_tls
 from tests.emulated.raw_server import AUTHORITY, Line, answer, serve, server_tls
 from tests.emulated.transport_contract import SECRET, SHORT, SMALL, TRANSPORTS
 

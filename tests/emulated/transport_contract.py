@@ -18,7 +18,7 @@ from typing import Any, Literal
 from aiohttp.abc import AbstractResolver
 
 from loader.model import Request
-from loader.transport import SessionTransport, choose_transport
+from loader.transport.session import SessionTransport, choose_transport
 from tests.emulated.raw_server import AUTHORITY, Line, Script, answer
 
 OUTLIVES = 30.0

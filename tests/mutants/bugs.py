@@ -73,19 +73,19 @@ FOURTEEN = (
         "no intent",
         "Intents are kept in memory, and reach the log with the outcomes behind them, a moment later.",
         Edit(
-            "loader/checkpoint/file.py",
+            "loader/checkpoint/log.py",
             "            self._turn.say(window)\n        await self.sync()\n",
             "            self._turn.say(window)\n"
             "            self.state.apply(self._entries(window, self._writer.next_n)[0])\n",
         ),
         Edit(
-            "loader/checkpoint/file.py",
+            "loader/checkpoint/log.py",
             "                        self.state.apply(entry)\n",
             "                        if not isinstance(entry, Intent):\n"
             "                            self.state.apply(entry)\n",
         ),
         Edit(
-            "loader/checkpoint/file.py",
+            "loader/checkpoint/log.py",
             "self._loop.call_soon(self._flush)",
             "self._loop.call_later(0.2, self._flush)",
         ),
@@ -95,7 +95,7 @@ FOURTEEN = (
         "intent not synced",
         "An intent is written, but a power loss may take it while its records are on their way.",
         Edit(
-            "loader/checkpoint/file.py",
+            "loader/checkpoint/log.py",
             "            self._turn.say(window)\n        await self.sync()\n",
             "            self._turn.say(window)\n        self._flush()\n",
         ),
@@ -105,7 +105,7 @@ FOURTEEN = (
         "no settle",
         "Whoever is in doubt is asked about, or sent again, at once: the target may still be applying the lost request.",
         Edit(
-            "loader/reconcile.py",
+            "loader/reconcile/reconciler.py",
             "self._settle_seconds = settle_seconds\n",
             "self._settle_seconds = 0 * settle_seconds\n",
         ),
@@ -114,14 +114,14 @@ FOURTEEN = (
     bug(
         "blind retry",
         "A request whose answer was lost is sent again, as if it had never left.",
-        Edit("loader/delivery.py", "return Unknown(reply.error)", "return Retry(reply.error)"),
+        Edit("loader/delivery/delivery.py", "return Unknown(reply.error)", "return Retry(reply.error)"),
         by=(LOST,),
     ),
     bug(
         "fake 400 trusted, session",
         "aiohttp reports a broken answer as an exception with status 400, and that is believed.",
         Edit(
-            "loader/transport.py",
+            "loader/transport/session.py",
             "            return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))\n",
             "            if isinstance(error, aiohttp.ClientResponseError):\n"
             '                return Response(error.status, {}, b"")\n'
@@ -133,7 +133,7 @@ FOURTEEN = (
         "fake 400 trusted, lean",
         "The same in the lean transport: the parser's own error has a code.",
         Edit(
-            "loader/lean.py",
+            "loader/transport/lean.py",
             "            words = TIMED_OUT if exchange.is_expired",
             '            if hasattr(error, "code"):\n'
             '                return Response(error.code, {}, b"")\n'
@@ -145,18 +145,18 @@ FOURTEEN = (
         "reuse without poll and echo",
         "A pooled connection is used again unseen, and the answer is not compared with what was sent.",
         Edit(
-            "loader/connector.py",
+            "loader/transport/pool.py",
             "    return {descriptor for descriptor, _ in poller.poll(0)}\n",
             "    return set()\n",
         ),
-        Edit("loader/targets/ozari_insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
+        Edit("loader/targets/ozari/insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
         by=(REUSE,),
     ),
     bug(
         "shifted results",
         "A Canbus answer with fewer results than records is read by position all the same.",
         Edit(
-            "loader/targets/canbus.py",
+            "loader/targets/canbus/add.py",
             "        if not isinstance(results, list) or len(results) != len(chunk.records):\n",
             "        if isinstance(results, list):\n"
             "            results = [*results, *[None] * len(chunk.records)][: len(chunk.records)]\n"
@@ -167,20 +167,20 @@ FOURTEEN = (
     bug(
         "echo not compared",
         "An answer that belongs to another record is believed, with its id.",
-        Edit("loader/targets/ozari_insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
+        Edit("loader/targets/ozari/insert.py", "        if found.is_mismatch:\n", "        if False:\n"),
         by=(INSERT,),
     ),
     bug(
         "7012 always ours",
         "A duplicate is taken for our own record, although no request with it was ever in doubt.",
-        Edit("loader/targets/canbus_results.py", "if code == DUPLICATE and is_in_doubt:", "if code == DUPLICATE:"),
+        Edit("loader/targets/canbus/results.py", "if code == DUPLICATE and is_in_doubt:", "if code == DUPLICATE:"),
         by=(CANBUS,),
     ),
     bug(
         "500 is a refusal, Ozari",
         "A record is rejected because the server failed, though it may be there.",
         Edit(
-            "loader/targets/ozari.py",
+            "loader/targets/ozari/api.py",
             "    common = common_verdict(response)\n",
             "    if response.status == 500:\n"
             '        return Settled((Rejected("target", "500", ""),))\n'
@@ -192,7 +192,7 @@ FOURTEEN = (
         "500 is a refusal, Canbus",
         "A chunk is halved, as after a 400, although parts of it may be there.",
         Edit(
-            "loader/targets/canbus.py",
+            "loader/targets/canbus/add.py",
             "        common = common_verdict(response)\n",
             "        if response.status == 500:\n"
             '            return Split("500", "")\n'
@@ -204,7 +204,7 @@ FOURTEEN = (
         "created before the body is read, Ozari",
         "A 201 alone is taken for a created record, whatever came of its body.",
         Edit(
-            "loader/targets/ozari_insert.py",
+            "loader/targets/ozari/insert.py",
             "            return body\n",
             "            return Settled((Created(None),)) if isinstance(body, Unknown) else body\n",
         ),
@@ -214,7 +214,7 @@ FOURTEEN = (
         "created before the body is read, Canbus",
         "The same for a chunk: the status alone makes all of it created.",
         Edit(
-            "loader/targets/canbus.py",
+            "loader/targets/canbus/add.py",
             '            return Unknown("the records were probably added, but the answer cannot be read", response.status)\n',
             "            return Settled((Created(None),) * len(chunk.records))\n",
         ),
@@ -224,7 +224,7 @@ FOURTEEN = (
         "cancelled on SIGINT",
         "An interruption cancels what is on its way instead of waiting for it.",
         Edit(
-            "loader/execution.py",
+            "loader/pipeline/tasks.py",
             "                        if task not in sending:\n                            task.cancel()\n",
             "                        task.cancel()\n",
         ),
@@ -233,7 +233,7 @@ FOURTEEN = (
     bug(
         "redirects followed",
         "A redirect is an order, and carries the body to a stranger.",
-        Edit("loader/transport.py", "allow_redirects=False", "allow_redirects=True"),
+        Edit("loader/transport/session.py", "allow_redirects=False", "allow_redirects=True"),
         by=(MANNERS,),
     ),
     bug(
@@ -249,13 +249,15 @@ FOURTEEN = (
     bug(
         "source checksum not checked, open lines",
         "Lines that are read again are taken for those that were read before.",
-        Edit("loader/reopening.py", "if len(drafts) != 1 or drafts[0].crc != window.crc:", "if len(drafts) != 1:"),
+        Edit(
+            "loader/pipeline/resume.py", "if len(drafts) != 1 or drafts[0].crc != window.crc:", "if len(drafts) != 1:"
+        ),
         by=(GAPS,),
     ),
     bug(
         "source checksum not checked, settled lines",
         "A source that changed in the middle and grew at its end passes for one that only grew.",
-        Edit("loader/fingerprint.py", "        if crc != this.crc:\n", "        if False:\n"),
+        Edit("loader/reading/fingerprint.py", "        if crc != this.crc:\n", "        if False:\n"),
         by=("unit/test_fingerprint.py",),
     ),
 )
@@ -265,7 +267,7 @@ DOUBT = (
         "absence believed at once",
         "The early question finds nothing, and the record is sent again before the settle time is over.",
         Edit(
-            "loader/reconcile.py",
+            "loader/reconcile/reconciler.py",
             "        believed_at = doubt.lost_at + self._settle_seconds\n",
             "        believed_at = doubt.lost_at\n",
         ),
@@ -274,14 +276,18 @@ DOUBT = (
     bug(
         "second look removed",
         "A late twin of a record that was sent again is never found.",
-        Edit("loader/launch.py", "            await self._assembly.reconciler.second_look()\n", "            pass\n"),
+        Edit(
+            "loader/pipeline/execution.py",
+            "            await self._assembly.reconciler.second_look()\n",
+            "            pass\n",
+        ),
         by=(LOST + "::test_a_commit_beyond_the_settle_time_is_found_and_told",),
     ),
     bug(
         "an outage rejects records",
         "Three server errors reject a record, also where no other one succeeds meanwhile.",
         Edit(
-            "loader/reconcile.py",
+            "loader/reconcile/reconciler.py",
             "        return self._settlement.successes > fault.successes_before\n",
             "        return True\n",
         ),
@@ -291,7 +297,7 @@ DOUBT = (
         "absence without a proof believed",
         "Nothing was created by which the stamp could be proved, and yet what is not found is sent again.",
         Edit(
-            "loader/reconcile.py",
+            "loader/reconcile/reconciler.py",
             "            case Missing() if self.is_unproved:\n",
             "            case Missing() if False:\n",
         ),
@@ -300,14 +306,14 @@ DOUBT = (
     bug(
         "key without the fid floor",
         "Rows that were in the table before the run count as its own.",
-        Edit("loader/remedy_choice.py", "        floor = endpoint.highest_fid\n", "        floor = 0\n"),
+        Edit("loader/pipeline/reconcile_setup.py", "        floor = endpoint.highest_fid\n", "        floor = 0\n"),
         by=(LOST + "::test_rows_that_were_there_before_are_not_ours",),
     ),
     bug(
         "probe by key proves presence",
         "Without the query endpoint a row with the key counts as ours, however old it is.",
         Edit(
-            "loader/targets/ozari_lookup.py",
+            "loader/targets/ozari/lookup.py",
             '            return LookupAnswer((Undecided("a row has this key, but it may be older than the run"),))\n',
             "            return LookupAnswer((Found((), rows),))\n",
         ),
@@ -316,14 +322,18 @@ DOUBT = (
     bug(
         "one row for two records",
         "A row whose id the log has for another line proves that this line was created, too.",
-        Edit("loader/remedies.py", "        if self._is_exact:\n            return set()\n", "        return set()\n"),
+        Edit(
+            "loader/reconcile/strategies.py",
+            "        if self._is_exact:\n            return set()\n",
+            "        return set()\n",
+        ),
         by=(LOST + "::test_equal_keys_are_told_apart",),
     ),
     bug(
         "one key in flight twice",
         "Two records with one key are sent together; of one row nobody can say whose it is.",
         Edit(
-            "loader/targets/ozari_insert.py",
+            "loader/targets/ozari/insert.py",
             "Record(source, number, offset, data, key, None if key is None else lock_text(key))",
             "Record(source, number, offset, data, key, None)",
         ),
@@ -333,7 +343,7 @@ DOUBT = (
         "one unique key in flight twice",
         "The same for Canbus: a duplicate that is refused may be the other line's.",
         Edit(
-            "loader/targets/canbus.py",
+            "loader/targets/canbus/add.py",
             "lock = lock_text(key) if key is not None and self._is_unique else None",
             "lock = None",
         ),
@@ -342,20 +352,20 @@ DOUBT = (
     bug(
         "updates out of order",
         "Updates of one row do not wait for each other, so an earlier one that is sent again may win.",
-        Edit("loader/targets/ozari_update.py", "lock=lock_of(filters)", "lock=None"),
+        Edit("loader/targets/ozari/update.py", "lock=lock_of(filters)", "lock=None"),
         by=(LOST + "::test_equal_filters_go_in_source_order",),
     ),
     bug(
         "locks removed",
         "Whoever shares a lock goes out together: equal keys and equal filters alike.",
-        Edit("loader/work.py", "        if lock in self._locked:\n", "        if False:\n"),
+        Edit("loader/delivery/queue.py", "        if lock in self._locked:\n", "        if False:\n"),
         by=(LOST + "::test_equal_filters_go_in_source_order",),
     ),
     bug(
         "an update of its own filters sent again",
         "An update that no longer matches its own row once it was applied is repeated, and refused or worse.",
         Edit(
-            "loader/remedies.py",
+            "loader/reconcile/strategies.py",
             "await self._ask(record) if touches_its_filters(record) else SendAgain(is_in_doubt=False)",
             "SendAgain(is_in_doubt=False)",
         ),
@@ -364,14 +374,14 @@ DOUBT = (
     bug(
         "the word of --unique unproved",
         "The user's word is believed: where it is not true, every lost answer makes a twin.",
-        Edit("loader/remedy_choice.py", "return isinstance(target, CanbusAdd) or (", "return ("),
+        Edit("loader/pipeline/reconcile_setup.py", "return isinstance(target, CanbusAdd) or (", "return ("),
         by=(CANBUS + "::test_a_word_that_is_not_true_is_found_out_and_leaves_no_twin",),
     ),
     bug(
         "the word of --stamp unproved",
         "A stamp that the table does not keep is asked for, and every absence is believed.",
         Edit(
-            "loader/remedy_choice.py",
+            "loader/pipeline/reconcile_setup.py",
             "(isinstance(target, OzariInsert) and target.stamp is not None)",
             "False",
         ),
@@ -381,7 +391,7 @@ DOUBT = (
         "no note of what was not sent, removed late",
         "What the last execution knew as unsent stays noted while it is sent: a crash then sends it twice.",
         Edit(
-            "loader/launch.py",
+            "loader/pipeline/execution.py",
             "            self._run.log.note(UNSENT_NOTE, [])\n        self._run.log.note(END_NOTE, None)\n",
             "            pass\n        self._run.log.note(END_NOTE, None)\n",
         ),
@@ -390,14 +400,14 @@ DOUBT = (
     bug(
         "doubtful records noted as unsent",
         "A chunk that waits to be sent again after a lost answer counts as never sent.",
-        Edit("loader/work.py", "if not (parcel.chunk.in_doubt and parcel.attempts)", "if True"),
+        Edit("loader/delivery/queue.py", "if not (parcel.chunk.in_doubt and parcel.attempts)", "if True"),
         by=(GAPS,),
     ),
     bug(
         "one run id for all runs",
         "Two runs write the same stamps, so one finds the other's records and takes them for its own.",
         Edit(
-            "loader/world.py",
+            "loader/runtime.py",
             "    return secrets.choice(string.ascii_lowercase) +",
             '    return "a123456789" or',
         ),
@@ -407,7 +417,7 @@ DOUBT = (
         "another tenant accepted",
         "A resume with another client's credentials goes on as if it were the same table.",
         Edit(
-            "loader/run_directory.py",
+            "loader/runs/directory.py",
             "recorded.identity is not None and recorded.identity.binding != identity.binding",
             "recorded.identity is not None and not identity.binding",
         ),
@@ -417,7 +427,7 @@ DOUBT = (
         "another app of the tenant accepted",
         "Only the shown name is compared, and two apps of one Canbus tenant have the same.",
         Edit(
-            "loader/run_directory.py",
+            "loader/runs/directory.py",
             "recorded.identity.binding != identity.binding:",
             "recorded.identity.name != identity.name:",
         ),
@@ -426,7 +436,11 @@ DOUBT = (
     bug(
         "a shortened log believed",
         "A log that came back shorter is gone on with, and what it forgot is sent again unasked.",
-        Edit("loader/intake.py", "if self.suspicion is not None and (self.suspicion.is_on or is_marked):", "if False:"),
+        Edit(
+            "loader/pipeline/intake.py",
+            "if self.suspicion is not None and (self.suspicion.is_on or is_marked):",
+            "if False:",
+        ),
         by=(GAPS,),
     ),
 )
@@ -436,7 +450,7 @@ FLOW = (
         "a chunk spans windows",
         "What is left of a window waits for company, and goes out with lines of the next window or source.",
         Edit(
-            "loader/intake.py",
+            "loader/pipeline/intake.py",
             "        self._parts.work.put([Parcel(chunk) for chunk in self.new_chunker(in_doubt=in_doubt).pack(records)])\n",
             '        chunker = self._kept = getattr(self, "_kept", None) or self.new_chunker(in_doubt=in_doubt)\n'
             "        chunks = [chunk for record in records if (chunk := chunker.feed(record)) is not None]\n"
@@ -452,7 +466,7 @@ FLOW = (
         "a repeated chunk spans sources",
         "Records of two sources are sent again in one chunk, and the log takes all of them for lines of the first.",
         Edit(
-            "loader/reconcile.py",
+            "loader/reconcile/reconciler.py",
             "groupby(records, lambda record: record.source)",
             "groupby(records, lambda record: 0)",
         ),
@@ -461,26 +475,30 @@ FLOW = (
     bug(
         "Retry-After ignored by the throttle",
         "A pause that the target names is not made.",
-        Edit("loader/channel.py", "return Throttled(retry_after_seconds(reply.headers))", "return Throttled(None)"),
+        Edit(
+            "loader/delivery/sender.py",
+            "return Throttled(retry_after_seconds(reply.headers))",
+            "return Throttled(None)",
+        ),
         by=(STOPS + "::test_nothing_is_sent_in_the_pause_that_the_target_asks_for",),
     ),
     bug(
         "Retry-After ignored by the chunk",
         "The chunk that was refused comes back before its time.",
-        Edit("loader/retry.py", "        if retry.after_seconds is not None:\n", "        if False:\n"),
+        Edit("loader/delivery/retry.py", "        if retry.after_seconds is not None:\n", "        if False:\n"),
         by=("unit/test_retry.py",),
     ),
     bug(
         "breaker removed",
         "An outage is met with records: every one that is read goes out, fails and is in doubt.",
-        Edit("loader/breaker.py", "FAULTS_TO_OPEN = 5\n", "FAULTS_TO_OPEN = 5_000_000\n"),
+        Edit("loader/delivery/breaker.py", "FAULTS_TO_OPEN = 5\n", "FAULTS_TO_OPEN = 5_000_000\n"),
         by=(STOPS + "::test_an_outage_is_waited_for_with_harmless_calls",),
     ),
     bug(
         "a crowd after the outage",
         "Once a probe is answered, everything goes at once instead of one record alone.",
         Edit(
-            "loader/breaker.py",
+            "loader/delivery/breaker.py",
             '                self._state = "half_open"\n',
             '                self._state = "closed"\n',
         ),
@@ -489,14 +507,18 @@ FLOW = (
     bug(
         "ceiling of a 413 forgotten by the resume",
         "What was learnt of the largest body is not kept, and the resume runs into it again.",
-        Edit("loader/intake.py", '            self._log.note("max_bytes", self.max_bytes)\n', "            pass\n"),
+        Edit(
+            "loader/pipeline/intake.py",
+            '            self._log.note("max_bytes", self.max_bytes)\n',
+            "            pass\n",
+        ),
         by=(CANBUS,),
     ),
     bug(
         "ceiling of a 413 forgotten by the run",
         "Every further chunk is too large again.",
         Edit(
-            "loader/delivery.py",
+            "loader/delivery/delivery.py",
             "            self._learn_ceiling(len(parts.target.encode(parcel.chunk).body) // 2)\n",
             "            pass\n",
         ),
@@ -505,14 +527,14 @@ FLOW = (
     bug(
         "a 400 believed unasked",
         "A chunk is bisected and its records are rejected, although the credentials may be what is refused.",
-        Edit("loader/targets/canbus.py", "must_ask_first=True", "must_ask_first=False"),
+        Edit("loader/targets/canbus/add.py", "must_ask_first=True", "must_ask_first=False"),
         by=(CANBUS,),
     ),
     bug(
         "order of a mixed answer lost",
         "The outcomes of a chunk are sorted by kind, and stand at other records than their own.",
         Edit(
-            "loader/delivery.py",
+            "loader/delivery/delivery.py",
             "[record for record, _ in final], [outcome for _, outcome in final])",
             "[record for record, _ in final], sorted((outcome for _, outcome in final), key=lambda one: -len(one)))",
         ),
@@ -522,7 +544,7 @@ FLOW = (
         "ids of a chunk shifted",
         "Each record gets the id of the next one.",
         Edit(
-            "loader/targets/canbus.py",
+            "loader/targets/canbus/add.py",
             "Settled(CreatedIds(ids))",
             "Settled(CreatedIds(ids[1:] + ids[:1]))",
         ),
@@ -532,7 +554,7 @@ FLOW = (
         "a number too large for any target let pass",
         "The decoder that knows a table's rows takes integers past the largest double, and nobody looks for them.",
         Edit(
-            "loader/plain.py",
+            "loader/reading/bulk_check.py",
             "None if _may_hold_long_digits(raw) else self._layout_of(lines)",
             "self._layout_of(lines)",
         ),
@@ -542,7 +564,7 @@ FLOW = (
         "a key that stands twice hidden by a blank",
         "Colons with white space before them are not looked for where members are counted by their quotes.",
         Edit(
-            "loader/plain.py",
+            "loader/reading/bulk_check.py",
             "if _BACKSLASH in raw or any(spaced in raw for spaced in _SPACED_COLONS):",
             "if _BACKSLASH in raw:",
         ),
@@ -557,32 +579,44 @@ FLOW = (
     bug(
         "a redirected request sent again",
         "What a redirect may have hidden goes back to the work as if it had not left.",
-        Edit("loader/delivery.py", "                if not verdict.may_be_applied:\n", "                if True:\n"),
+        Edit(
+            "loader/delivery/delivery.py",
+            "                if not verdict.may_be_applied:\n",
+            "                if True:\n",
+        ),
         by=(STOPS + "::test_what_nothing_can_help_stops_the_run",),
     ),
     bug(
         "more rejects than allowed",
         "A run that is refused record by record goes on to the end.",
-        Edit("loader/settlement.py", "        if reason is not None:\n", "        if False:\n"),
+        Edit("loader/delivery/settlement.py", "        if reason is not None:\n", "        if False:\n"),
         by=(STOPS + "::test_too_many_rejects_stop_the_run",),
     ),
     bug(
         "followed unseen",
         "The next request leaves on a connection that may have been closed, or have more to say.",
-        Edit("loader/lean_line.py", "            if line.protocol.descriptor in loud:\n", "            if False:\n"),
+        Edit(
+            "loader/transport/lean_connection.py",
+            "            if line.protocol.descriptor in loud:\n",
+            "            if False:\n",
+        ),
         by=(FOLLOW,),
     ),
     bug(
         "a session's connection used unseen",
         "A request leaves on a connection that has said something, or was closed, since its last answer.",
-        Edit("loader/outbox.py", "            if protocol.descriptor not in loud:\n", "            if True:\n"),
+        Edit(
+            "loader/transport/batched_writes.py",
+            "            if protocol.descriptor not in loud:\n",
+            "            if True:\n",
+        ),
         by=(REUSE,),
     ),
     bug(
         "sent for nobody",
         "A request leaves whose sender was told that it had not.",
         Edit(
-            "loader/outbox.py",
+            "loader/transport/batched_writes.py",
             "[entry for entry in waiting[start : start + ROUND] if not entry[0].is_over]",
             "waiting[start : start + ROUND]",
         ),
@@ -591,20 +625,20 @@ FLOW = (
     bug(
         "an answer to nothing believed",
         "What was said before the request left is taken for its answer.",
-        Edit("loader/transport.py", "        if not attempt.is_sent:", "        if False:"),
+        Edit("loader/transport/session.py", "        if not attempt.is_sent:", "        if False:"),
         by=(REUSE,),
     ),
     bug(
         "turned away and sent all the same",
         "An attempt that may have left is made once more on another connection.",
-        Edit("loader/attempt.py", "return is_reusing and not self.is_sent and", "return is_reusing and"),
+        Edit("loader/transport/attempt.py", "return is_reusing and not self.is_sent and", "return is_reusing and"),
         by=(REUSE,),
     ),
     bug(
         "followed by any answer",
         "An answer that is cut or came too early is followed like a whole one.",
         Edit(
-            "loader/lean_line.py",
+            "loader/transport/lean_connection.py",
             "response is not None and response.is_complete and response.is_upload_complete",
             "response is not None",
         ),
@@ -614,7 +648,7 @@ FLOW = (
         "one parser for all answers",
         "What a server says unasked behind an answer becomes the beginning of the next one.",
         Edit(
-            "loader/lean_parts.py",
+            "loader/transport/lean_protocol.py",
             "        self._parser = HttpResponseParser(\n",
             "        self._parser = self._parser or HttpResponseParser(\n",
         ),
@@ -623,14 +657,14 @@ FLOW = (
     bug(
         "a record that waits for its token forgotten",
         "A worker that is cancelled drops the parcel that it had taken behind a good answer.",
-        Edit("loader/worker.py", "if post.parcel is not None and not post.is_out:", "if False:"),
+        Edit("loader/delivery/worker.py", "if post.parcel is not None and not post.is_out:", "if False:"),
         by=("unit/test_worker.py",),
     ),
     bug(
         "a record that has no token sent",
         "A request follows a good answer though the rate does not allow it yet.",
         Edit(
-            "loader/crew.py",
+            "loader/delivery/fast_path.py",
             "for post, request in zip(going[:count], requests, strict=False):",
             "for post, request in zip(going, requests, strict=False):",
         ),
@@ -640,7 +674,7 @@ FLOW = (
         "an answer settles its neighbour",
         "Of the answers of a turn, each is read as that of another record.",
         Edit(
-            "loader/crew.py",
+            "loader/delivery/fast_path.py",
             "self._delivery.settle(parcels, responses)",
             "self._delivery.settle(parcels, responses[::-1])",
         ),
@@ -650,7 +684,7 @@ FLOW = (
         "what was settled before a failure settled again",
         "The log is gone in the middle of a turn, and the records whose answers had come go back as unsent.",
         Edit(
-            "loader/crew.py",
+            "loader/delivery/fast_path.py",
             "                post.error, post.request = error, None\n",
             "                post.error, post.request, post.is_out = error, None, False\n",
         ),
@@ -660,7 +694,7 @@ FLOW = (
         "an answer judged twice",
         "What the crew has read is read again, and its own id looks like somebody else's.",
         Edit(
-            "loader/worker.py",
+            "loader/delivery/worker.py",
             "post.verdict or self._delivery.settle((parcel,), (reply,))[0]",
             "self._delivery.settle((parcel,), (reply,))[0]",
         ),
@@ -669,20 +703,24 @@ FLOW = (
     bug(
         "a refusal forgotten in --ordered",
         "The next record leaves before the refusal of the one before is durable: after a crash that one is created behind it.",
-        Edit("loader/worker.py", "            if parts.settlement.is_order_at_stake:\n", "            if False:\n"),
+        Edit(
+            "loader/delivery/worker.py",
+            "            if parts.settlement.is_order_at_stake:\n",
+            "            if False:\n",
+        ),
         by=("simulation/test_found.py::test_a_refusal_that_is_forgotten_does_not_put_its_record_behind_later_ones",),
     ),
     bug(
         "a wait that outlasts the patience",
         "A pause of the loader's own is as long as the silence for which it gives up.",
-        Edit("loader/retry.py", "most = self.patience_seconds / 4\n", "most = 2 * self.patience_seconds\n"),
+        Edit("loader/delivery/retry.py", "most = self.patience_seconds / 4\n", "most = 2 * self.patience_seconds\n"),
         by=("unit/test_retry.py",),
     ),
     bug(
         "order of --ordered lost",
         "A record goes out although one before it has no outcome.",
         Edit(
-            "loader/work.py",
+            "loader/delivery/queue.py",
             "return not self.is_ordered or self._turns.is_first(",
             "return True or self._turns.is_first(",
         ),
@@ -694,9 +732,13 @@ DISK = (
     bug(
         "spool synced after the intent",
         "The log speaks of lines of a pipe that a power loss may take.",
-        Edit("loader/intake.py", "        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)\n", ""),
         Edit(
-            "loader/intake.py",
+            "loader/pipeline/intake.py",
+            "        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)\n",
+            "",
+        ),
+        Edit(
+            "loader/pipeline/intake.py",
             "        await self._log.intend([draft.window() for draft in drafts])\n",
             "        await self._log.intend([draft.window() for draft in drafts])\n"
             "        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)\n",
@@ -706,7 +748,7 @@ DISK = (
     bug(
         "two windows intended whatever is open",
         "A crash finds more records open than the loader said at its start.",
-        Edit("loader/intake.py", "work.outstanding + 2 * limits.window_lines <= limits.crash_bound", "True"),
+        Edit("loader/pipeline/intake.py", "work.outstanding + 2 * limits.window_lines <= limits.crash_bound", "True"),
         by=("emulated/test_load_windows.py",),
     ),
     bug(
@@ -752,38 +794,42 @@ DISK = (
     bug(
         "acknowledged damage taken for a torn end",
         "A hole in what was durable is cut off with all behind it, and its records are sent again.",
-        Edit("loader/checkpoint/replay.py", "        if entry.s >= expected:\n", "        if False:\n"),
+        Edit("loader/checkpoint/scan.py", "        if entry.s >= expected:\n", "        if False:\n"),
         by=("unit/checkpoint/test_damage.py",),
     ),
     bug(
         "marks beside the log not looked at",
         "A log that was cut by hand counts as whole, and what it has forgotten as new.",
-        Edit("loader/checkpoint/file.py", " if end > line else gaps\n", " if False else gaps\n"),
+        Edit("loader/checkpoint/log.py", " if end > line else gaps\n", " if False else gaps\n"),
         by=("unit/checkpoint/test_marks.py",),
     ),
     bug(
         "a log closed under its own thread",
         "A second cancellation closes the file that a fold is being written to.",
-        Edit("loader/checkpoint/file.py", "await unhurried(self._close())", "await self._close()"),
+        Edit("loader/checkpoint/log.py", "await unhurried(self._close())", "await self._close()"),
         by=("unit/checkpoint/test_file.py",),
     ),
     bug(
         "a line end taken for a change",
         "A source that grew behind a line without line end is refused when it grows again.",
-        Edit("loader/fingerprint.py", "cursor.move_to(max(this.offset, cursor.offset))", "cursor.move_to(this.offset)"),
+        Edit(
+            "loader/reading/fingerprint.py",
+            "cursor.move_to(max(this.offset, cursor.offset))",
+            "cursor.move_to(this.offset)",
+        ),
         by=("unit/test_fingerprint.py",),
     ),
     bug(
         "a lost beginning believed",
         "A header that is made anew is followed by whatever is left: without its intents, nothing seems to have been sent.",
-        Edit("loader/checkpoint/opening.py", "and entry.n != FIRST_ENTRY:", "and entry.n < FIRST_ENTRY:"),
+        Edit("loader/checkpoint/load.py", "and entry.n != FIRST_ENTRY:", "and entry.n < FIRST_ENTRY:"),
         by=("unit/checkpoint/test_opening.py",),
     ),
     bug(
         "several rows guessed",
         "A record that stands in several rows of a list gets the id of one of them.",
         Edit(
-            "loader/matches.py",
+            "loader/reconcile/row_matches.py",
             " AND (SELECT count(*) FROM seen AS other WHERE other.text = seen.text) = 1",
             "",
         ),
@@ -792,14 +838,14 @@ DISK = (
     bug(
         "a key in a row believed",
         "A row with the key of an ambiguous record is taken for it, however old it is.",
-        Edit("loader/learning.py", "if self._is_stamped or match.was == CREATED)", "if match.was)"),
+        Edit("loader/reconcile/list_filter.py", "if self._is_stamped or match.was == CREATED)", "if match.was)"),
         by=("emulated/test_load_learning.py",),
     ),
     bug(
         "a record held for sent that the log could not be told of",
         "A full disk before the first record leaves a whole window in doubt, of which nothing left.",
         Edit(
-            "loader/worker.py",
+            "loader/delivery/worker.py",
             "except (asyncio.CancelledError, LogStorageFailed):",
             "except asyncio.CancelledError:",
         ),
@@ -809,7 +855,7 @@ DISK = (
         "the exception says what was sent",
         "An error of the operating system is taken for proof that nothing left.",
         Edit(
-            "loader/transport.py",
+            "loader/transport/session.py",
             "return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))",
             "return NoResponse(not isinstance(error, OSError), describe(error), fatal_hint(error))",
         ),

@@ -12,8 +12,8 @@ from loader.checkpoint import read_run_directory
 from loader.checkpoint.windows import Blank, outcome_of
 from loader.emulator.tables import Tables
 from loader.model import Ambiguous, Created, Outcome, Rejected, Updated
-from loader.reconcile import UNPROVED
-from loader.report import Report
+from loader.reconcile.reconciler import UNPROVED
+from loader.report.report import Report
 from tests.simulation.cases import APP, TABLE, Case
 
 REFUSALS = {"400", "409", "413", "422", "500", "502", "503", "504", "520", "408"}

@@ -21,7 +21,7 @@ from loader.emulator.engine import Engine, Ticket
 from loader.emulator.routes import read_target
 from loader.emulator.wire import Call
 from loader.model import NoResponse, Request, Response
-from loader.world import Follow
+from loader.transport.base import Follow
 from tests.simulation.loop import SimulatedLoop
 
 

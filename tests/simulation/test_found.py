@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from loader.delivery.queue import Parcel, Work
 from loader.emulator import parse_plan
 from loader.model import Chunk, Record
 from loader.settings import (
@@ -22,7 +23,6 @@ from loader.settings import (
     RejectLimit,
     Secret,
 )
-from loader.work import Parcel, Work
 from tests.simulation.cases import APP, SMALL, TABLE, Blow, Case, Trouble
 from tests.simulation.network import Outage, Weather
 from tests.simulation.worlds import run_case

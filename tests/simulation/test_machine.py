@@ -18,8 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from loader import assembly
 from loader.checkpoint import read_state
+from loader.reading import sizes
 from loader.settings import Rate
 from tests.simulation.cases import Blow, Trouble, draw_case
 from tests.simulation.loop import SimulatedLoop
@@ -50,7 +50,7 @@ class User(RuleBasedStateMachine):
         case = draw_case(seed)
         self.result = Result(seed)
         self.stack = ExitStack()
-        self.stack.enter_context(mock.patch.object(assembly, "MIN_WINDOW_LINES", case.window_lines))
+        self.stack.enter_context(mock.patch.object(sizes, "MIN_WINDOW_LINES", case.window_lines))
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="loader-world-", dir=FOLDERS)))
         self.loop = SimulatedLoop()
         self.lives = Lives(

@@ -21,10 +21,9 @@ from unittest import mock
 
 import pytest
 
-from loader import assembly
 from loader.emulator.engine import Engine, Ticket
 from loader.emulator.server import Connection
-from loader.world import World
+from loader.reading import sizes
 from tests.simulation.cases import Case, draw_case
 from tests.simulation.trace import Trace
 from tests.simulation.worlds import FOLDERS, Lives, Result
@@ -102,8 +101,8 @@ class WireLives(Lives):
         self.client.restart()
         await super()._after_death(trouble)
 
-    def _world(self, new_transport: Callable[..., Any]) -> World:
-        return replace(super()._world(new_transport), new_transport=None)
+    def _transport(self, simulated: Callable[..., Any]) -> None:
+        """Take the real one."""
 
 
 def run_wire(seed: int) -> Result:
@@ -116,7 +115,7 @@ def run_wire(seed: int) -> Result:
     )
     random.seed(seed)  # aiohttp shuffles with the shared generator
     with (
-        mock.patch.object(assembly, "MIN_WINDOW_LINES", case.window_lines),
+        mock.patch.object(sizes, "MIN_WINDOW_LINES", case.window_lines),
         mock.patch.object(os, "getpid", return_value=4711),
         tempfile.TemporaryDirectory(prefix="loader-world-", dir=FOLDERS) as folder,
     ):

@@ -23,7 +23,6 @@ from unittest import mock
 import msgspec
 import orjson
 
-from loader import assembly
 from loader.checkpoint import Tools, read_state
 from loader.emulator.engine import Engine
 from loader.emulator.journal import Journal
@@ -32,10 +31,12 @@ from loader.emulator.tables import Tables
 from loader.emulator.wire import Call
 from loader.errors import LoaderError, LogDamaged, LogLocked
 from loader.model import Request
-from loader.pipeline import run_load
-from loader.plan import LoadPlan
-from loader.report import Report
-from loader.world import World
+from loader.pipeline.pipeline import run_load
+from loader.reading import sizes
+from loader.report.report import Report
+from loader.runs.plan import LoadPlan
+from loader.runtime import World
+from loader.transport.base import Transport
 from tests.simulation.cases import TABLE, Case, Trouble, draw_case, line_of
 from tests.simulation.disk import Aside, Disk, LossyStorage
 from tests.simulation.judge import judge
@@ -79,8 +80,8 @@ def run_case(case: Case, *, is_kept: bool = False) -> Result:
     result = Result(case.seed)
     with (
         # The two sizes of the pipeline that would hide its seams from 60 lines; and a number that the log writes down.
-        mock.patch.object(assembly, "MIN_WINDOW_LINES", case.window_lines),
-        mock.patch.object(assembly, "WINDOW_ROUNDS", 1),
+        mock.patch.object(sizes, "MIN_WINDOW_LINES", case.window_lines),
+        mock.patch.object(sizes, "WINDOW_ROUNDS", 1),
         mock.patch.object(os, "getpid", return_value=4711),
         tempfile.TemporaryDirectory(prefix="loader-world-", dir=FOLDERS) as folder,
     ):
@@ -333,7 +334,8 @@ class Lives:
         try:
             return await run_load(
                 self._plan(has_limit=trouble is not None),
-                world=self._world(new_transport),
+                world=self._world(),
+                new_transport=self._transport(new_transport),
                 tools=self._tools(storage),
                 on_signal=(lambda _: died("signal")) if has_signals else None,
             )
@@ -355,7 +357,10 @@ class Lives:
             run_directory=self.directory,
         )
 
-    def _world(self, new_transport: Callable[..., Wire]) -> World:
+    def _transport(self, simulated: Callable[..., Wire]) -> Callable[..., Transport] | None:
+        return simulated
+
+    def _world(self) -> World:
         draw = Random(f"life {self.case.seed} {self.result.counts['executions']}")
         return World(
             clock=self.loop.time,
@@ -364,7 +369,6 @@ class Lives:
             cpu_clock=lambda: 0.0,
             wall_time=lambda: f"{self.wall_time():%Y-%m-%dT%H:%M:%SZ}",
             new_run_id=lambda: "r" + "".join(draw.choice("abcdefgh01234567") for _ in range(9)),
-            new_transport=new_transport,
         )
 
     def _tools(self, storage: LossyStorage) -> Tools:

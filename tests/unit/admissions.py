@@ -7,7 +7,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 
-from loader.throttle import Failed, FixedThrottle, Success, Throttle, Ticket
+from loader.rate.throttle import Failed, FixedThrottle, Success, Throttle, Ticket
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, exp, inf, pi, sin
 
-from loader.rate import Sent, Throttled, acquire, apply, begin, in_flight_cap, next_send_at, succeed
+from loader.rate.finder import Sent, Throttled, acquire, apply, begin, in_flight_cap, next_send_at, succeed
 from tests.unit.rate_limiters import Limiter
 
 SEND, ARRIVE, ANSWER, NEIGHBOUR = range(4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loader.rate import Sent, State, begin
+from loader.rate.finder import Sent, State, begin
 
 
 def holding(rate: float = 100.0) -> State:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from loader.addresses import check_base_url, check_proxy, check_tenant, default_base_url, is_loopback, origin
 from loader.errors import UsageError
 from loader.settings import CanbusCredentials, OzariCredentials, Secret
+from loader.urls import check_base_url, check_proxy, check_tenant, default_base_url, is_loopback, origin
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.chunking import Chunker, halve
+from loader.delivery.chunking import Chunker, halve
 from loader.model import Chunk, Record
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import click
 import pytest
 
-from loader.cli import loads
+from loader.cli import load as loads
 from loader.cli.app import app, main
-from loader.cli.failing import Session, explain
+from loader.cli.errors import Session, explain
 from loader.cli.options import LOAD_NAMES, OPTIONS, RESUME_NAMES, Option
 from loader.errors import LogLocked, RunStopped, SourceError
-from loader.plan import LoadPlan
+from loader.runs.plan import LoadPlan
 from loader.settings import OzariCredentials, OzariUpdate, Rate, Secret
 
 CANARY = "canary-4f1c09"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loader.compression import compress, decoded, decompress, decompressed, kind_of
 from loader.errors import SourceError
-from loader.source import FileSource, read_blocks
+from loader.reading.compression import compress, decoded, decompress, decompressed, kind_of
+from loader.reading.source import FileSource, read_blocks
 from tests.unit.encoders import COMPRESSORS
 
 LINES = b"".join(b'{"n":%d,"text":"%x"}\n' % (n, n * n * 7919) for n in range(20_000))

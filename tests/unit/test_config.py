@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from loader import run_directory
-from loader.config import load_settings, resume_settings
+from loader.cli.config import load_settings, resume_settings
 from loader.errors import LoaderError, UsageError
-from loader.plan import LoadPlan
-from loader.run_directory import Kind, RunInfo
+from loader.runs import directory as run_directory
+from loader.runs.directory import Kind, RunInfo
+from loader.runs.plan import LoadPlan
 from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, Rate, RejectLimit
 
 ENVIRON = {

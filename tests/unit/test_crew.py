@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loader.crew import Crew, Post
+from loader.delivery.fast_path import Crew, Post
+from loader.delivery.queue import Parcel
 from loader.model import Request, Response
-from loader.work import Parcel
 from tests.unit.test_worker import Bench, body_of, created
 
 

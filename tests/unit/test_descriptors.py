@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from loader import descriptors
 from loader.errors import UsageError
+from loader.pipeline import open_files as descriptors
 
 SET_AND_SHOW = """
 import resource, sys
-from loader.descriptors import make_room
+from loader.pipeline.open_files import make_room
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))
 make_room(int(sys.argv[1]))
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

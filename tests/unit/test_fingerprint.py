@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.errors import SourceError
-from loader.fingerprint import HEAD_BYTES, check, extend_crc, identify, join_crc, verify_ranges
-from loader.source import FileSource, read_blocks
+from loader.reading.fingerprint import HEAD_BYTES, check, extend_crc, identify, join_crc, verify_ranges
+from loader.reading.source import FileSource, read_blocks
 from tests.unit.encoders import ENCODERS
 
 LINES = [b'{"n":%d}\n' % n for n in range(1, 101)]

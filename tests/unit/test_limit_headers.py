@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.channel import Channel
+from loader.delivery.sender import Channel
 from loader.emulator.limits import Limits
 from loader.emulator.switches import RateLimit
-from loader.limit_headers import Said, read_limits
 from loader.model import Request, Response
-from loader.throttle import AutoThrottle, Throttled
-from loader.world import Follow
+from loader.rate.throttle import AutoThrottle, Throttled
+from loader.targets.limit_headers import Said, read_limits
+from loader.transport.base import Follow
 from tests.unit.virtual_loop import run_virtual
 
 DATE = {"date": "Sun, 22 Nov 2026 10:00:00 GMT"}

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from aiolimiter import AsyncLimiter
 
-from loader.throttle import AutoThrottle, FixedThrottle, Success, Throttle, Ticket
+from loader.rate.throttle import AutoThrottle, FixedThrottle, Success, Throttle, Ticket
 from tests.unit.admissions import cancel_as_it_gets_its_ticket
 from tests.unit.virtual_loop import run_virtual
 

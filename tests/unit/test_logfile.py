@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from loader.errors import UsageError
-from loader.logfile import LibraryLogs, LogFile, Scrubber
 from loader.model import Counts
-from loader.report import Report, Sample, Start
+from loader.report.log_file import LibraryLogs, LogFile, Scrubber
+from loader.report.report import Report, Sample, Start
 
 CANARY = 'can"ary/4f1c+09'
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.mapping import BLANK, cut, insert_first, members, parse, text_of
 from loader.model import Rejected
+from loader.reading.parsing import BLANK, cut, insert_first, members, parse, text_of
 from tests.unit.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
 
 

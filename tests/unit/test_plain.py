@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import plain
-from loader.mapping import BLANK, parse
-from loader.plain import PlainLook
+from loader.reading import bulk_check as plain
+from loader.reading.bulk_check import PlainLook
+from loader.reading.parsing import BLANK, parse
 from tests.unit.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
 
 ROW = b'{"a":1,"b":"x"}\n'

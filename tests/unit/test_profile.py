@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from loader.cli.profile import read_profile
 from loader.errors import UsageError
-from loader.profile import read_profile
 
 KNOWN = ("rate", "max_rejects", "ordered", "match")
 

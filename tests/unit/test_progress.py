@@ -10,10 +10,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from loader import progress
-from loader.dashboard import Dashboard
 from loader.model import Counts
-from loader.report import Report, Sample, Start
+from loader.report import progress
+from loader.report.dashboard import Dashboard
+from loader.report.report import Report, Sample, Start
 
 START = Start(
     run="c.run",

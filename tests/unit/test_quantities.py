@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import quantities
+from loader.cli import quantities
 from loader.errors import UsageError
 from loader.settings import Rate, RejectLimit
 

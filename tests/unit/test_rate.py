@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.rate import (
+from loader.rate.finder import (
     Acquired,
     Event,
     Failure,

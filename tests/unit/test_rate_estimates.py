@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loader.rate import Acquired, State, Success, Throttled, begin, next_send_at, step
-from loader.rate_state import Mode
+from loader.rate.finder import Acquired, State, Success, Throttled, begin, next_send_at, step
+from loader.rate.state import Mode
 from tests.unit.rate_states import holding, sent
 
 # --- a queue that fills ---------------------------------------------------------------------------------------------------

@@ -15,15 +15,15 @@ from typing import Any
 import orjson
 import pytest
 
-from loader import run_directory
-from loader.checkpoint import CheckpointLog, Spot, Window
+from loader.checkpoint import CheckpointLog, Spot
 from loader.cli.app import main
-from loader.fingerprint import identify
-from loader.model import Ambiguous, Created, Outcome, Rejected, Updated
-from loader.rejects import MAX_RECORD_BYTES
-from loader.run_directory import RunInfo, SourceInfo
+from loader.model import Ambiguous, Created, Outcome, Rejected, Updated, Window
+from loader.reading.fingerprint import identify
+from loader.reading.spool import Spool
+from loader.runs import directory as run_directory
+from loader.runs.directory import RunInfo, SourceInfo
+from loader.runs.rejects import MAX_RECORD_BYTES
 from loader.settings import Options, OzariInsert
-from loader.spool import Spool
 from loader.targets.base import Identity
 
 RUN_ID = "k3jq8x0v1z"

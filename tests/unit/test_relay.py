@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from loader.model import Request, Response
-from loader.relay import Relay
+from loader.transport.batched_answers import Relay
 
 ANSWER = Response(201, {}, b"{}", is_complete=True, is_upload_complete=True)
 REQUEST = Request("POST", "/records", b"{}")

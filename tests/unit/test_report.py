@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from loader.model import Counts
-from loader.report import Report
+from loader.report.report import Report
 
 CLI_MD = orjson.loads(
     b"""{"run":"cities.ndjson.ozari-tcity.run","target":"ozari insert","state":"finished","lines":171075,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from loader.errors import SourceError
-from loader.rereading import Cursor, lines_at
-from loader.source import FileSource
+from loader.reading.cursor import Cursor, lines_at
+from loader.reading.source import FileSource
 from tests.unit.encoders import ENCODERS
 
 LINES = [b"%d " % n + b"x" * (n * 37 % 2000) + b"\n" for n in range(2000)] + [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy, Schedule, Wait
 from loader.model import Retry
-from loader.retry import GiveUp, RetryBudget, RetryPolicy, Schedule, Wait
 
 FAULT, THROTTLED = Retry("refused"), Retry("throttled", is_throttled=True)
 ALMOST_ONE = 1 - 2**-53

@@ -10,9 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from loader import run_directory
 from loader.errors import LogDamaged, LogStorageFailed, RunMismatch, UsageError
-from loader.run_directory import RunInfo, SourceInfo
+from loader.runs import directory as run_directory
+from loader.runs.directory import RunInfo, SourceInfo
 from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, Rate, RejectLimit
 from loader.targets.base import Identity
 

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from loader.logfile import Scrubber
 from loader.model import Chunk, Created, Record, Rejected, Response, Settled
+from loader.redaction import plain_json, secret_forms
+from loader.report.log_file import Scrubber
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, OzariUpdate, Secret
 from loader.targets import build_canbus_records, build_target
 from loader.targets.answers import Plain
 from loader.targets.base import Identity
-from loader.transport import SessionTransport
-from loader.wording import plain_json, secret_forms
+from loader.transport.session import SessionTransport
 
 SECRET = 'q"u/o\\te %+é7f3a9cCORE'
 ALNUM = "8a4cAPIKEYcore6f"

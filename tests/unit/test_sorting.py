@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import sorting
-from loader.chunking import bytes_of
 from loader.columns import RecordBlock
-from loader.mapping import BLANK, parse
+from loader.delivery.chunking import bytes_of
 from loader.model import Chunk, Record, Rejected
+from loader.reading import windows as sorting
+from loader.reading.lines import Block
+from loader.reading.parsing import BLANK, parse
+from loader.reading.windows import Draft, Sorter
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
-from loader.sorting import Draft, Sorter
-from loader.splitting import Block
 from loader.targets import build_target
 from loader.targets.base import Target
 

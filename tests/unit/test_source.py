@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.errors import SourceError
-from loader.mapping import BLANK, parse
 from loader.model import Rejected
-from loader.source import BOM, Block, FileSource, read_blocks
-from loader.splitting import Splitter
+from loader.reading.lines import Splitter
+from loader.reading.parsing import BLANK, parse
+from loader.reading.source import BOM, Block, FileSource, read_blocks
 from tests.unit.bad_lines import BAD_LINES, BadLine
 from tests.unit.encoders import ENCODERS
 
@@ -181,7 +181,7 @@ def test_over_long_lines_are_passed_over(
 OVER_LONG = """
 import resource, sys
 from pathlib import Path
-from loader.source import FileSource, read_blocks
+from loader.reading.source import FileSource, read_blocks
 opened = FileSource(Path(sys.argv[1]))
 list(read_blocks(opened, source=0, max_line_bytes=1000, end=10))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

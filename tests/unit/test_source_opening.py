@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loader.errors import SourceError
-from loader.source import FileSource
+from loader.reading.source import FileSource
 
 
 def test_what_is_no_regular_file_is_refused_with_a_hint(tmp_path: Path) -> None:

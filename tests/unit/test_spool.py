@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from loader.compression import decoded
 from loader.errors import LogStorageFailed, SourceError
-from loader.source import read_blocks
-from loader.spool import FRAME_BYTES, PIPE_AGAIN_HINT, Spool
+from loader.reading.compression import decoded
+from loader.reading.source import read_blocks
+from loader.reading.spool import FRAME_BYTES, PIPE_AGAIN_HINT, Spool
 
 PARTS = [b'{"n":%d}\n' % n * (n % 50 + 1) for n in range(40)]
 
@@ -259,7 +259,7 @@ def test_a_sync_that_failed_is_not_tried_again(path: Path, monkeypatch: pytest.M
     """The kernel forgets a failed page: a second sync would succeed without having written it."""
     spool = Spool(path)
     spool.append(b"one\n")
-    monkeypatch.setattr("loader.spool._SYNC", lambda descriptor: _full())
+    monkeypatch.setattr("loader.reading.spool._SYNC", lambda descriptor: _full())
     with pytest.raises(LogStorageFailed, match="No space left"):
         spool.sync()
     monkeypatch.undo()

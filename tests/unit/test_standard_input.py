@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from loader.errors import SourceError
-from loader.source import Block, SourceStopped, read_blocks
-from loader.spool import Spool
-from loader.standard_input import StandardInput
+from loader.reading.source import Block, SourceStopped, read_blocks
+from loader.reading.spool import Spool
+from loader.reading.stdin import StandardInput
 
 LINES = [b'{"n":%d}\n' % n for n in range(1, 30_001)]
 DATA = b"".join(LINES)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from loader.model import Created, Record
-from loader.remedies import Known, Missing
-from loader.suspicion import AskFirst, SendInDoubt
+from loader.pipeline.shortened_log import AskFirst, SendInDoubt
+from loader.reconcile.strategies import Known, Missing
 from tests.simulation.worlds import run_world
 
 BOUND = 4
@@ -102,10 +102,10 @@ async def test_asking_first(windows: list[tuple[int, ...]], there: set[int], is_
         work=SimpleNamespace(admit=lambda records: records),
         stop=SimpleNamespace(is_requested=False, halt=ignore),
         settlement=SimpleNamespace(conclude=ignore),
-        reconciler=SimpleNamespace(found=found, doubt=ignore),
     )
+    reconciler: Any = SimpleNamespace(found=found, doubt=ignore)
     intake: Any = SimpleNamespace(put=ignore)
-    suspicion = AskFirst(parts, Target(), intake, BOUND)  # type: ignore[arg-type]  # a remedy as far as it is used
+    suspicion = AskFirst(parts, reconciler, Target(), intake, BOUND)  # type: ignore[arg-type]  # a remedy as far as it is used
     for window in windows:
         await suspicion.release([line(number) for number in window])
     assert suspicion.is_on == is_on

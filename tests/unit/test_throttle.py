@@ -7,7 +7,7 @@ from math import ceil
 
 import pytest
 
-from loader.throttle import Failed, FixedThrottle, Signal, Success, Throttled
+from loader.rate.throttle import Failed, FixedThrottle, Signal, Success, Throttled
 from tests.unit.admissions import (
     admissions,
     admissions_in_rounds,

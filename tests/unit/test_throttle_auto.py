@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from loader.throttle import AutoThrottle, Failed, FixedThrottle, Success, Throttle, Throttled
+from loader.rate.throttle import AutoThrottle, Failed, FixedThrottle, Success, Throttle, Throttled
 from tests.unit.admissions import admissions, late_sleep
 from tests.unit.rate_limiters import FixedWindow, LeakyQueue, TokenBucket
 from tests.unit.virtual_loop import run_virtual

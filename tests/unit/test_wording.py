@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import wording
+from loader.redaction import escape
+from loader.report import wording
 
 
 @pytest.mark.parametrize(
@@ -23,20 +24,20 @@ from loader import wording
     ],
 )
 def test_foreign_text_is_shown_and_harmless(text: str, shown: str) -> None:
-    assert wording.escape(text) == shown
+    assert escape(text) == shown
 
 
 @given(st.text())
 def test_escaped_text_is_one_printable_line(text: str) -> None:
-    shown = wording.escape(text, None)
+    shown = escape(text, None)
     assert "\n" not in shown
     assert "\x1b" not in shown
     shown.encode("utf-8")
 
 
 def test_long_text_is_cut() -> None:
-    assert wording.escape("x" * 500) == "x" * 200 + "..."
-    assert wording.escape("x" * 500, None) == "x" * 500
+    assert escape("x" * 500) == "x" * 200 + "..."
+    assert escape("x" * 500, None) == "x" * 500
 
 
 @pytest.mark.parametrize(

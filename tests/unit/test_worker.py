@@ -8,18 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from loader.channel import Channel
-from loader.crew import Crew
-from loader.delivery import Delivery, Parts
+from loader.delivery.delivery import Delivery, Parts
+from loader.delivery.fast_path import Crew
+from loader.delivery.queue import Parcel, Work
+from loader.delivery.retry import RetryPolicy
+from loader.delivery.sender import Channel
+from loader.delivery.stop import Stop
+from loader.delivery.worker import Worker
 from loader.model import Chunk, NoResponse, Record, Request, Response
-from loader.retry import RetryPolicy
+from loader.rate.throttle import FixedThrottle
+from loader.runtime import World
 from loader.settings import OzariCredentials, OzariInsert, Secret
-from loader.stopping import Stop
-from loader.targets.ozari_insert import OzariInsertTarget
-from loader.throttle import FixedThrottle
-from loader.work import Parcel, Work
-from loader.worker import Worker
-from loader.world import Follow, World
+from loader.targets.ozari.insert import OzariInsertTarget
+from loader.transport.base import Follow
 
 Reply = Response | NoResponse
 

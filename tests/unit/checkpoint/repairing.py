@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, Window, read_run_directory
-from loader.checkpoint.filling import fill
-from loader.checkpoint.marks import marked_ends
-from loader.checkpoint.repair import Repair
+from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, read_run_directory
+from loader.checkpoint.intended import marked_ends
+from loader.checkpoint.repair.refill import fill
+from loader.checkpoint.repair.rewrite import Repair
 from loader.checkpoint.windows import Exceptional, Slot
-from loader.model import Ambiguous, Created, Outcome, Rejected
+from loader.model import Ambiguous, Created, Outcome, Rejected, Window
 
 RUN = "k3j9abcdef"
 BOUND = {"table": "tcust", "created": "2025-01-01T00:00:00+00:00"}

@@ -13,7 +13,7 @@ from functools import cache
 import pytest
 
 from loader.checkpoint.format import AnyEntry, Header, Intent, Note, Outcomes, seal, seed_of
-from loader.checkpoint.replay import Scanner, read_header
+from loader.checkpoint.scan import Scanner, read_header
 from loader.errors import LogDamaged
 
 CASES = int(os.environ.get("LOADER_FUZZ_CASES", "4000"))

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Counts, Sizes, Spot, State, Tools, Window, iter_ids, read_run_directory
+from loader.checkpoint import CheckpointLog, Counts, Sizes, Spot, State, Tools, iter_ids, read_run_directory
 from loader.checkpoint.tools import Worker
 from loader.checkpoint.windows import Slot
 from loader.errors import LogDamaged, LogStorageFailed
-from loader.model import Ambiguous, Created, Outcome, Record, Rejected, Updated
+from loader.model import Ambiguous, Created, Outcome, Record, Rejected, Updated, Window
 
 RUN = "k3j9abcdef"
 NOWHERE = Path("/nowhere")
@@ -399,8 +399,8 @@ async def test_folds_may_be_deleted_while_the_log_is_of_its_first_generation(dis
 
 
 async def test_a_long_log_without_folds_is_packed_while_it_is_read(disk: Any, tools: Tools, monkeypatch: Any) -> None:
-    monkeypatch.setattr("loader.checkpoint.opening._MAX_UNFOLDED", 50)
-    monkeypatch.setattr("loader.checkpoint.lanes.FOLD_LINES", 8)
+    monkeypatch.setattr("loader.checkpoint.load._MAX_UNFOLDED", 50)
+    monkeypatch.setattr("loader.checkpoint.source_state.FOLD_LINES", 8)
     log = await new(replace(tools, sizes=NEVER))
     for line in range(1, 6001, 20):
         await log.intend([window(line, line + 20)])

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Spot, Tools, Window
-from loader.checkpoint.marks import MAX_BYTES, NAME, Marks
+from loader.checkpoint import CheckpointLog, Spot, Tools
+from loader.checkpoint.intended import MAX_BYTES, NAME, Marks
 from loader.checkpoint.windows import Gap
-from loader.model import Created
+from loader.model import Created, Window
 
 RUN = "k3j9abcdef"
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, Window, read_run_directory, read_state
+from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, read_run_directory, read_state
 from loader.checkpoint.windows import Slot, outcome_of
 from loader.errors import LoaderError, LogDamaged, LogLocked
-from loader.model import Ambiguous, Created, Rejected, Updated
+from loader.model import Ambiguous, Created, Rejected, Updated, Window
 
 RUN = "k3j9abcdef"
 BOUND = {"table": "tcust"}

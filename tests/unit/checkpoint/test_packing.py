@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.checkpoint.format import Packed
-from loader.checkpoint.packing import Id, id_ranges, pack_ids, unpack_ids
+from loader.checkpoint.id_codec import Id, id_ranges, pack_ids, unpack_ids
 
 wide = st.integers(-(2**63), 2**64 - 1)
 texts = st.text(st.characters(codec="utf-8"), max_size=80)

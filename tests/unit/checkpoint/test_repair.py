@@ -9,7 +9,7 @@ import pytest
 
 from loader.checkpoint import CheckpointLog, Tools
 from loader.checkpoint.format import Outcomes, seal, seed_of
-from loader.checkpoint.repair import REASON, Repair
+from loader.checkpoint.repair.rewrite import REASON, Repair
 from loader.checkpoint.windows import Blank, Exceptional, Slot
 from loader.errors import LogDamaged, LogLocked
 from loader.model import Ambiguous, Created, Outcome, Rejected

@@ -16,7 +16,8 @@ from loader.checkpoint.storage import DiskStorage, append_all
 CHILD = """
 import asyncio, sys, resource, signal
 from pathlib import Path
-from loader.checkpoint import CheckpointLog, Spot, Window
+from loader.checkpoint import CheckpointLog, Spot
+from loader.model import Window
 from loader.errors import LoaderError
 from loader.model import Created
 

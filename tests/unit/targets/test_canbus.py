@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from loader.errors import UsageError
-from loader.mapping import parse
 from loader.model import (
     Ambiguous,
     Chunk,
@@ -23,12 +22,13 @@ from loader.model import (
     Split,
     Unknown,
 )
+from loader.reading.parsing import parse
 from loader.settings import CanbusAdd, CanbusCredentials, Secret
 from loader.targets import build_canbus_records, build_target
 from loader.targets.base import Identity, Item
-from loader.targets.canbus import CanbusAddTarget
-from loader.targets.canbus_lookup import Deleted, Page
-from loader.targets.canbus_results import MEANINGS
+from loader.targets.canbus.add import CanbusAddTarget
+from loader.targets.canbus.records import Deleted, Page
+from loader.targets.canbus.results import MEANINGS
 
 CREDENTIALS = CanbusCredentials("acme", Secret('app"1'), Secret("key-2"), Secret("secret-3"))
 RUN = "k3v9x1y2z0"

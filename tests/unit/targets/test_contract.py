@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.mapping import parse
 from loader.model import (
     Absent,
     Ambiguous,
@@ -37,6 +36,8 @@ from loader.model import (
     Updated,
     Verdict,
 )
+from loader.reading.parsing import parse
+from loader.redaction import escape
 from loader.settings import (
     CanbusAdd,
     CanbusCredentials,
@@ -49,7 +50,6 @@ from loader.settings import (
 )
 from loader.targets import build_canbus_records, build_capability, build_lookup, build_target, build_update_lookup
 from loader.targets.base import Identity, LookupAnswer, NoQueryEndpoint, QueryEndpoint, Target
-from loader.wording import escape
 
 FUZZ_CASES = int(os.environ.get("LOADER_FUZZ_CASES", "4000"))
 SECRETS = ("CANARY-token", "CANARY-app", "CANARY-key", "CANARY-secret")

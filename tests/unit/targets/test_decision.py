@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from loader.delivery import read
-from loader.mapping import parse
+from loader.delivery.delivery import read
 from loader.model import (
     Ambiguous,
     Chunk,
@@ -32,6 +31,7 @@ from loader.model import (
     Updated,
     Verdict,
 )
+from loader.reading.parsing import parse
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, OzariUpdate, Secret
 from loader.targets import build_target
 from loader.targets.base import Target

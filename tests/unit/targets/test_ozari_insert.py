@@ -9,13 +9,13 @@ import orjson
 import pytest
 
 from loader.errors import UsageError
-from loader.mapping import parse
 from loader.model import Chunk, Created, Halt, Record, Rejected, Response, Retry, Settled, Split, Unknown
+from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariInsert, Secret
 from loader.targets import build_target
 from loader.targets.base import Identity
-from loader.targets.ozari import MAX_KNOWN_NAMES, FieldNames
-from loader.targets.ozari_insert import OzariInsertTarget
+from loader.targets.ozari.api import MAX_KNOWN_NAMES, FieldNames
+from loader.targets.ozari.insert import OzariInsertTarget
 
 CREDENTIALS = OzariCredentials(Secret("tok-123"))
 RUN = "k3v9x1y2z0"

@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
-from loader.mapping import parse
 from loader.model import Absent, Finding, Found, Halt, Record, Response, Retry, Undecided, Unknown
+from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariInsert, OzariUpdate, Secret
 from loader.targets import build_capability, build_lookup, build_target, build_update_lookup
 from loader.targets.base import Lookup, LookupAnswer, NoQueryEndpoint, QueryEndpoint, Side
-from loader.targets.ozari_update_lookup import settle_update
+from loader.targets.ozari.update_lookup import settle_update
 
 CREDENTIALS = OzariCredentials(Secret("tok-123"))
 RUN = "k3v9x1y2z0"

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from loader.errors import UsageError
-from loader.mapping import parse
 from loader.model import Chunk, Halt, Record, Rejected, Response, Retry, Settled, Split, Unknown, Updated
+from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariUpdate, Secret
 from loader.targets import build_target
-from loader.targets.ozari_update import OzariUpdateTarget, touches_its_filters
+from loader.targets.ozari.update import OzariUpdateTarget, touches_its_filters
 
 CREDENTIALS = OzariCredentials(Secret("tok-123"))
 NESTED = b'{"filters":{"fid":"1547"},"fields":{"fphone":"050","fname":"Acme"}}'

@@ -1,0 +1,126 @@
+"""Whether the target is well: the breaker, the patience, and the first record after an outage.
+
+It opens when nothing succeeds any more, and probes with the harmless preflight call, never with records. When a probe
+answers well, one record goes alone; its success closes the breaker. It makes no outcome: giving up stops the run, and
+the run can be resumed. A 429 is not a fault (the throttle deals with it), but it is not a good answer either, so
+patience counts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from loader.runtime import World
+
+FAULTS_TO_OPEN = 5
+"""Faults in a row, without one good answer between them, that open the breaker: a lost connection or two is daily life."""
+FIRST_PROBE_SECONDS = 1.0
+MAX_PROBE_SECONDS = 30.0
+"""One probe in half a minute loads nobody, and an outage of hours is noticed as over soon enough."""
+MAX_UNWATCHED_SECONDS = 5.0
+"""`bad_seconds` is asked for a few times a second; a process that did not for so long stood still (Ctrl-Z, a frozen machine)."""
+
+Probe = Callable[[], Awaitable[bool]]
+
+
+class Breaker:
+    """Closed: all go. Open: nobody goes, a probe asks. Half-open: one record goes alone."""
+
+    def __init__(self, world: World, probe: Probe) -> None:
+        self._world = world
+        self._probe = probe
+        self._state: Literal["closed", "open", "half_open"] = "closed"
+        self._faults_in_a_row = 0
+        self._probe_seconds = FIRST_PROBE_SECONDS
+        self._bad_since: float | None = None
+        self._unasked_since: float | None = None
+        self._watched_at: float | None = None
+        self._is_permit_out = False
+        self._may_go = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Say whether all may go."""
+        return self._state == "closed"
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether records are held back."""
+        return self._state == "open"
+
+    def bad_seconds(self) -> float:
+        """Return how long the target has given no good answer, counted from the first bad one; 0.0 while it is well.
+
+        Time in which the process stood still does not count: nobody was asked. To be called a few times a second.
+        """
+        self._forgive_sleep()
+        since = [at for at in (self._bad_since, self._unasked_since) if at is not None]
+        return self._world.clock() - min(since) if since else 0.0
+
+    def _forgive_sleep(self) -> None:
+        now = self._world.clock()
+        slept = now - self._watched_at if self._watched_at is not None else 0.0
+        self._watched_at = now
+        if slept > MAX_UNWATCHED_SECONDS:
+            self._bad_since = None if self._bad_since is None else min(self._bad_since + slept, now)
+            self._unasked_since = None if self._unasked_since is None else min(self._unasked_since + slept, now)
+
+    def was_asked(self, *, is_answered: bool) -> None:
+        """Take note of a look-up. Patience counts unanswered ones by themselves: answered ones say nothing of records."""
+        if is_answered:
+            self._unasked_since = None
+        elif self._unasked_since is None:
+            self._unasked_since = self._world.clock()
+
+    async def pass_through(self) -> bool:
+        """Wait until a request may be sent. True: only one record of it, alone."""
+        while self._state != "closed":
+            if self._state == "half_open" and not self._is_permit_out:
+                self._is_permit_out = True
+                return True
+            self._may_go.clear()
+            await self._may_go.wait()
+        return False
+
+    def succeeded(self) -> None:
+        """Take note of a good answer to a record's request (a refusal of the record is one)."""
+        self._faults_in_a_row = 0
+        self._bad_since = None
+        if self._state == "half_open":
+            self._state = "closed"
+            self._probe_seconds = FIRST_PROBE_SECONDS
+            self._may_go.set()
+
+    def was_throttled(self) -> None:
+        """Take note of an answer that is neither good nor a fault."""
+        if self._bad_since is None:
+            self._bad_since = self._world.clock()
+        if self._state == "half_open":
+            self._is_permit_out = False
+            self._may_go.set()
+
+    def failed(self) -> None:
+        """Take note of a fault: no answer, or a 5xx."""
+        self.was_throttled()
+        self._faults_in_a_row += 1
+        if self._state == "half_open" or (self._state == "closed" and self._faults_in_a_row >= FAULTS_TO_OPEN):
+            self._state = "open"
+            self._task = asyncio.create_task(self._ask_until_well())
+
+    async def _ask_until_well(self) -> None:
+        while self._state == "open":
+            await self._world.sleep(self._probe_seconds * (0.5 + self._world.draw()))
+            self._probe_seconds = min(self._probe_seconds * 2, MAX_PROBE_SECONDS)
+            if await self._probe():
+                self._state = "half_open"
+                self._is_permit_out = False
+                self._may_go.set()
+
+    async def close(self) -> None:
+        """End the probing."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)

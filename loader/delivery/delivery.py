@@ -1,0 +1,292 @@
+"""The life of one chunk: verdict, wait, halve or go into doubt, until every record has an outcome. `worker` does the sending."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from loader.columns import are_created
+from loader.delivery.chunking import halve
+from loader.delivery.queue import Parcel, Work
+from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy
+from loader.delivery.sender import Channel
+from loader.delivery.settlement import Settlement
+from loader.delivery.stop import Stop
+from loader.errors import RunStopped
+from loader.model import (
+    Ambiguous,
+    Chunk,
+    Created,
+    Halt,
+    NoResponse,
+    Outcome,
+    Record,
+    RecordId,
+    Rejected,
+    Resend,
+    Response,
+    Retry,
+    Settled,
+    Split,
+    Unknown,
+    Verdict,
+)
+from loader.runtime import World
+from loader.targets.base import Target
+
+REMEMBERED_ANSWERS = 4096
+"""At least; about twice as many at most."""
+MISMATCHES_TO_STOP = 2
+"""Answers to somebody else's request, in a row: one may be a stray answer on a reused connection, two are a broken way."""
+
+SUCCESS_STATUSES = range(200, 300)
+
+UNCONFIRMED_SECONDS = 1.0
+"""Until a refused chunk is sent again whole, where the target did not say whether the credentials are good."""
+
+Prove = Callable[[Record, Created], Awaitable[None]]
+
+
+class TakesDoubts(Protocol):
+    """Takes over records whose request may have been applied: the reconciler."""
+
+    def doubt(self, records: Sequence[Record], reason: str, status: int | None = None) -> None:
+        """Take over records. `status`: of the answer that said nothing certain, where there was one."""
+        ...
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the pieces of one execution share."""
+
+    world: World
+    target: Target
+    channel: Channel
+    work: Work
+    settlement: Settlement
+    reconciler: TakesDoubts
+    stop: Stop
+    warn: Callable[[str], None]
+
+
+def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
+    """Turn a reply into a verdict. Without a response object only one thing counts: whether the request left."""
+    if isinstance(reply, Response):
+        return target.interpret(chunk, reply)
+    if reply.is_sent:
+        return Unknown(reply.error)
+    if reply.fatal_hint is not None:
+        return Halt("redirect" if "redirect" in reply.error else "patience", reply.error, reply.fatal_hint)
+    return Retry(reply.error)
+
+
+class GivenIds:
+    """Knows the ids of the last answers: an answer that gives one once more is a copy of an earlier one, whoever repeated it.
+
+    One id of each answer is enough, since a copy repeats all of them. It comes soon, or not at all.
+    """
+
+    def __init__(self) -> None:
+        self._last: set[RecordId] = set()
+        self._before: set[RecordId] = set()
+
+    def is_copy(self, outcomes: Sequence[Outcome | Resend]) -> bool:
+        """Say whether an answer gives an id that another gave; remember it, if not."""
+        given = first_id(outcomes)
+        return given is not None and not self.take_new((given,))
+
+    def take_new(self, ids: Sequence[RecordId]) -> bool:
+        """Say whether none of some ids, each of an answer of its own, was given by another one; remember them, if so."""
+        new = set(ids)
+        if len(new) < len(ids) or not new.isdisjoint(self._last) or not new.isdisjoint(self._before):
+            return False
+        self._last |= new
+        if len(self._last) >= REMEMBERED_ANSWERS:
+            self._before, self._last = self._last, set()
+        return True
+
+
+def first_id(outcomes: Sequence[Outcome | Resend]) -> RecordId:
+    """Return the first id that an answer gives, or None."""
+    ids = (outcome.id for outcome in outcomes if isinstance(outcome, Created) and outcome.id is not None)
+    return next(ids, None)
+
+
+class Delivery:
+    """What becomes of a chunk whose reply has come, whichever worker sent it."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        policy: RetryPolicy,
+        *,
+        confirm_credentials: Callable[[], Awaitable[bool]],
+        learn_ceiling: Callable[[int], None],
+    ) -> None:
+        self.prove: Prove | None = None
+        """Set while the user's word about the key or stamp is not proved."""
+        self.before_alone: Callable[[], Awaitable[None]] | None = None
+        """Awaited before a record is sent, while one goes alone."""
+        self._parts = parts
+        self._policy = policy
+        self._budget = RetryBudget()
+        self._given = GivenIds()
+        self._confirm_credentials = confirm_credentials
+        self._learn_ceiling = learn_ceiling
+        self._mismatches = 0
+
+    @property
+    def is_smooth(self) -> bool:
+        """Say whether a parcel may leave as it is: nothing has to be asked, proved or waited for before."""
+        breaker = self._parts.channel.breaker
+        return self.prove is None and self.before_alone is None and (breaker is None or breaker.is_closed)
+
+    def settle(self, parcels: Sequence[Parcel], replies: Sequence[Response | NoResponse]) -> list[Verdict | None]:
+        """Read replies, each once, and conclude the records that were all created and about which there is nothing else to say.
+
+        Returned is what is left of each: a verdict to act on, or None. Single records are concluded together: nearly every
+        record of a target of single records comes this way.
+        """
+        for parcel in parcels:
+            parcel.attempts += 1
+            if parcel.attempts > 1:
+                self._parts.channel.traffic.retries += 1
+        chunks = [parcel.chunk for parcel in parcels]
+        seen = self._glance(chunks, replies)
+        created = [outcome for outcome in seen if outcome is not None]
+        if not self._given.take_new([outcome.id for outcome in created]):
+            seen, created = [None] * len(chunks), []
+        if created:
+            records = [chunk.records[0] for chunk, outcome in zip(chunks, seen, strict=True) if outcome is not None]
+            self._parts.settlement.conclude_created(records, created)
+        left = [
+            None if outcome is not None else self._interpret(chunk, reply)
+            for chunk, reply, outcome in zip(chunks, replies, seen, strict=True)
+        ]
+        if count := left.count(None):
+            self._mismatches = 0
+            self._budget.succeed(count)
+        return left
+
+    def _glance(self, chunks: Sequence[Chunk], replies: Sequence[Response | NoResponse]) -> Sequence[Created | None]:
+        responses = [reply for reply in replies if isinstance(reply, Response)]
+        if len(responses) < len(replies) or self.prove is not None:
+            return [None] * len(chunks)
+        return self._parts.target.glance(chunks, responses)
+
+    def _interpret(self, chunk: Chunk, reply: Response | NoResponse) -> Verdict | None:
+        """Read a reply; conclude its records where all were created, and nothing else is to be said. Else return the verdict."""
+        verdict = read(self._parts.target, chunk, reply)
+        if not isinstance(verdict, Settled):
+            return verdict
+        if self._given.is_copy(verdict.outcomes):
+            return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
+        if verdict.warnings or self.prove is not None or not are_created(verdict.outcomes):
+            return verdict
+        self._parts.settlement.conclude(chunk.records, verdict.outcomes)
+        return None
+
+    async def act(self, parcel: Parcel, verdict: Verdict) -> None:
+        """Do what a verdict asks for."""
+        match verdict:
+            case Settled():
+                await self._settle(parcel, verdict)
+            case Retry():
+                self._retry(parcel, verdict)
+            case Split():
+                await self._split(parcel, verdict)
+            case Unknown():
+                self._doubt(parcel, verdict)
+            case Halt():
+                self._parts.stop.halt(verdict)
+                if not verdict.may_be_applied:
+                    self._parts.work.put([parcel], is_front=True)
+            case _:
+                assert_never(verdict)
+
+    # --- one step for each verdict -------------------------------------------------------------------------------------
+
+    async def _settle(self, parcel: Parcel, verdict: Settled) -> None:
+        parts = self._parts
+        self._mismatches = 0
+        self._budget.succeed()
+        for warning in verdict.warnings:
+            parts.warn(warning)
+        records = parcel.chunk.records
+        if are_created(verdict.outcomes):
+            parts.settlement.conclude(records, verdict.outcomes)
+        else:
+            self._sort_out(parcel, verdict)
+        if self.prove is not None:
+            for record, outcome in zip(records, verdict.outcomes, strict=True):
+                if isinstance(outcome, Created):
+                    await self.prove(record, outcome)
+                    return
+
+    def _sort_out(self, parcel: Parcel, verdict: Settled) -> None:
+        """Conclude what is known of a mixed answer; re-send what was not applied; take the rest into doubt."""
+        final: list[tuple[Record, Outcome]] = []
+        again: list[Record] = []
+        doubtful: dict[str, list[Record]] = {}
+        for record, outcome in zip(parcel.chunk.records, verdict.outcomes, strict=True):
+            if isinstance(outcome, Resend):
+                again.append(record)
+            elif isinstance(outcome, Ambiguous):
+                doubtful.setdefault(outcome.reason, []).append(record)
+            else:
+                final.append((record, outcome))
+        self._parts.settlement.conclude([record for record, _ in final], [outcome for _, outcome in final])
+        if again:
+            chunk = Chunk(tuple(again), parcel.chunk.in_doubt)
+            self._parts.work.put([Parcel(chunk, parcel.attempts)], is_front=True)
+        for reason, records in doubtful.items():
+            self._parts.reconciler.doubt(records, reason)
+
+    def _retry(self, parcel: Parcel, verdict: Retry) -> None:
+        parts = self._parts
+        breaker = parts.channel.breaker
+        step = self._policy.next_step(
+            parcel.attempts,
+            verdict,
+            breaker.bad_seconds() if breaker is not None else 0.0,
+            parts.world.draw(),
+            has_budget=self._budget.spend(is_throttled=verdict.is_throttled),
+        )
+        if isinstance(step, GiveUp):
+            parts.work.put([parcel], is_front=True)
+            hint = "see whether the target is up; go on with `loader resume RUN`"
+            parts.stop.fail(RunStopped("patience", step.reason, hint))
+            return
+        seconds = step.seconds
+        if step.is_pause:
+            parts.channel.throttle.pause(seconds)
+        parts.work.defer(parcel, seconds)
+
+    async def _split(self, parcel: Parcel, verdict: Split) -> None:
+        parts = self._parts
+        if verdict.must_ask_first and not await self._confirm_credentials():
+            parts.work.defer(parcel, UNCONFIRMED_SECONDS)
+            return
+        if verdict.is_too_large and len(parcel.chunk.records) > 1:
+            self._learn_ceiling(len(parts.target.encode(parcel.chunk).body) // 2)
+        if len(parcel.chunk.records) > 1:
+            first, second = halve(parcel.chunk)
+            parts.work.put([Parcel(second, parcel.attempts), Parcel(first, parcel.attempts)], is_front=True)
+            return
+        outcome: Outcome = Rejected("target", verdict.code, verdict.message)
+        if parcel.chunk.in_doubt:
+            outcome = Ambiguous(f"sent twice; the second time it was refused: {verdict.message}")
+        parts.settlement.conclude(parcel.chunk.records, [outcome])
+
+    def _doubt(self, parcel: Parcel, verdict: Unknown) -> None:
+        parts = self._parts
+        if verdict.is_mismatch or verdict.status in SUCCESS_STATUSES:
+            # A success that does not fit is perhaps another request's; then our own answer is still to come on that connection.
+            parts.channel.drop_idle()
+        if verdict.is_mismatch:
+            self._mismatches += 1
+            if self._mismatches >= MISMATCHES_TO_STOP:
+                hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
+                parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
+        parts.reconciler.doubt(parcel.chunk.records, verdict.reason, verdict.status)

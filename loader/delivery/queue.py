@@ -1,0 +1,281 @@
+"""The chunks of a run between the reader and the workers: fresh, deferred, parked behind a lock, in flight.
+
+It owns four rules. (1) A waiting chunk holds no worker: it is deferred and comes back when it is due. (2) Two records
+with one lock are never out together: the second is parked until the first has an outcome. (3) While `is_solo` is set,
+one record is out at a time, alone (until the user's word about a stamp or a unique item is proved). (4) Where order is
+asked for, only the first record without an outcome may go: one that waits, was halved or is in doubt holds back all
+that follow. It sends nothing and decides no outcome. A record is outstanding from `admit` until `settled`; memory is
+bounded because the reader waits in `room` while too much is outstanding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from loader.columns import RecordBlock
+from loader.delivery.chunking import bytes_of
+from loader.delivery.order import Turns, place_of
+from loader.model import Chunk, Record
+
+MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
+"""Bytes of unsettled records held at most: with the parser's own blocks it keeps the process far under 80 MB."""
+
+
+_lock_of, _records_of = attrgetter("lock"), attrgetter("chunk.records")
+_NO_LOCK = {None}
+
+GoLater: TypeAlias = Callable[[Record], None]
+
+
+class Parcel(Struct, gc=False):
+    """One chunk on its way. `attempts` counts its sendings."""
+
+    chunk: Chunk
+    attempts: int = 0
+
+
+def has_no_locks(records: Sequence[Record]) -> bool:
+    """Say whether none of some records has a lock."""
+    return isinstance(records, RecordBlock) or set(map(_lock_of, records)) == _NO_LOCK
+
+
+class Work:
+    """Hands parcels to workers. One event loop, no threads."""
+
+    def __init__(self, *, lookahead: int, max_outstanding: int, is_ordered: bool = False) -> None:
+        self.is_ordered = is_ordered
+        self.is_solo = False
+        self.outstanding = 0
+        self.in_flight = 0
+        self._lookahead = lookahead
+        self._max_outstanding = max_outstanding
+        self._outstanding_bytes = 0
+        self._fresh: deque[Parcel] = deque()
+        self._fresh_records = 0
+        self._later: list[tuple[float, int, Parcel]] = []
+        self._order = 0
+        self._turns = Turns()
+        self._locked: dict[str, deque[tuple[Record, GoLater]]] = {}
+        self._takers: deque[asyncio.Future[None]] = deque()
+        self._changed = asyncio.Event()
+        self._awaited = 0  # tasks that wait for a change
+        self._is_closed = False
+
+    # --- the reader's side ---------------------------------------------------------------------------------------------
+
+    def admit(self, records: Sequence[Record], go_later: GoLater | None = None) -> Sequence[Record]:
+        """Count records as outstanding; return those that may go now, and park the rest behind their locks.
+
+        A parked record is sent when its lock is free, or handed to `go_later` where it is given.
+        """
+        self.outstanding += len(records)
+        if self.is_ordered:
+            self._turns.enter(records)
+        self._outstanding_bytes += bytes_of(records)
+        if has_no_locks(records):
+            return records
+        return [record for record in records if record.lock is None or self._acquire(record, go_later or self._send)]
+
+    def _send(self, record: Record) -> None:
+        self.put([Parcel(Chunk((record,)))], is_front=True)
+
+    def _acquire(self, record: Record, go_later: GoLater) -> bool:
+        lock = record.lock or ""
+        if lock in self._locked:
+            self._locked[lock].append((record, go_later))
+            return False
+        self._locked[lock] = deque()
+        return True
+
+    async def room(self) -> None:
+        """Wait until another window may be read."""
+        while not self._is_closed and not self._has_room():
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        self._awaited += 1
+        try:
+            await self._changed.wait()
+        finally:
+            self._awaited -= 1
+
+    def _has_room(self) -> bool:
+        return not (
+            self._fresh_records > self._lookahead
+            or self.outstanding > self._max_outstanding
+            or self._outstanding_bytes > MAX_OUTSTANDING_BYTES
+            or (self.is_solo and (self._fresh or self._later or self.in_flight))
+        )
+
+    def _tell(self) -> None:
+        """Wake the reader, where that for which it waits may have come: to wake it costs more than to look."""
+        if self._awaited and (not self.outstanding or self._has_room()):
+            self._changed.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing is outstanding, or the work is closed."""
+        while self.outstanding and not self._is_closed:
+            await self._change()
+
+    # --- the workers' side ---------------------------------------------------------------------------------------------
+
+    def put(self, parcels: Iterable[Parcel], *, is_front: bool = False) -> None:
+        """Make parcels ready to be taken."""
+        for parcel in parcels:
+            if self.is_ordered:
+                parcel.chunk = Chunk(tuple(sorted(parcel.chunk.records, key=place_of)), parcel.chunk.in_doubt)
+            if is_front:
+                self._fresh.appendleft(parcel)
+            else:
+                self._fresh.append(parcel)
+            self._fresh_records += len(parcel.chunk.records)
+            if self._takers:
+                self._wake()
+        if self.is_ordered:
+            self._fresh = deque(sorted(self._fresh, key=lambda parcel: place_of(parcel.chunk.records[0])))
+
+    def defer(self, parcel: Parcel, seconds: float) -> None:
+        """Make a parcel ready after a while; it goes before fresh ones then."""
+        loop = asyncio.get_running_loop()
+        self._order += 1
+        heapq.heappush(self._later, (loop.time() + seconds, self._order, parcel))
+        loop.call_later(seconds, self._bring_back)
+
+    def _bring_back(self) -> None:
+        now = asyncio.get_running_loop().time()
+        # A timer may fire up to one clock tick early; without the allowance the parcel would wait for the next timer.
+        while self._later and self._later[0][0] <= now + 0.002:
+            self.put([heapq.heappop(self._later)[2]], is_front=True)
+
+    def take_now(self) -> Parcel | None:
+        """Return the next parcel as `take` does, or None where that would have to wait."""
+        return self._hand_out() if not self._is_closed and self._can_hand_out() else None
+
+    def take_next(self, count: int) -> Sequence[Parcel]:
+        """Return the next parcels for so many that were taken and are dealt with; where there are fewer, `done` is to be said."""
+        if self._is_closed or self.is_solo or self.is_ordered:
+            return ()
+        fresh = self._fresh
+        parcels = [fresh.popleft() for _ in range(min(count, len(fresh)))]
+        self._fresh_records -= sum(map(len, map(_records_of, parcels)))
+        for _ in range(min(len(fresh), len(self._takers))):
+            self._wake()
+        self._tell()
+        return parcels
+
+    async def take(self) -> Parcel | None:
+        """Return the next parcel, in flight from now on; None when the work is closed."""
+        while not self._is_closed:
+            if (parcel := self.take_now()) is not None:
+                return parcel
+            taker = asyncio.get_running_loop().create_future()
+            self._takers.append(taker)
+            try:
+                await taker
+            except asyncio.CancelledError:
+                if taker.done() and not taker.cancelled():
+                    self._wake()  # the call that woke us must not be lost with us
+                raise
+        return None
+
+    def _can_hand_out(self) -> bool:
+        if not self._fresh or (self.is_solo and self.in_flight):
+            return False
+        return not self.is_ordered or self._turns.is_first(self._fresh[0].chunk.records[0])
+
+    def _hand_out(self) -> Parcel:
+        parcel = self._fresh.popleft()
+        self._fresh_records -= len(parcel.chunk.records)
+        if self.is_solo:
+            parcel = self.first_alone(parcel)
+        elif self.is_ordered and len(parcel.chunk.records) > 1:
+            parcel = self._keep(parcel, self._turns.count_first(parcel.chunk.records))
+        self.in_flight += 1
+        self._tell()
+        return parcel
+
+    def first_alone(self, parcel: Parcel) -> Parcel:
+        """Keep the first record of a parcel and put the others back in front."""
+        return self._keep(parcel, 1)
+
+    def _keep(self, parcel: Parcel, count: int) -> Parcel:
+        records = parcel.chunk.records
+        if len(records) <= count:
+            return parcel
+        first, rest = (Chunk(some, parcel.chunk.in_doubt) for some in (records[:count], records[count:]))
+        self.put([Parcel(rest, parcel.attempts)], is_front=True)
+        return Parcel(first, parcel.attempts)
+
+    def done(self) -> None:
+        """Say that a taken parcel is no longer in flight."""
+        self.in_flight -= 1
+        self._tell()
+        if self._fresh and self._takers:
+            self._wake()
+
+    def settled(self, records: Sequence[Record]) -> None:
+        """Say that records have an outcome: they are outstanding no longer and their locks pass on."""
+        self.outstanding -= len(records)
+        if self.is_ordered:
+            self._turns.leave(records)
+            self._wake()
+        if isinstance(records, RecordBlock):
+            self._outstanding_bytes -= records.data_bytes
+        else:
+            for record in records:
+                self._outstanding_bytes -= len(record.data)
+                if record.lock is not None:
+                    self._release(record.lock)
+        if self._awaited:
+            self._tell()
+
+    def _release(self, lock: str) -> None:
+        waiting = self._locked.get(lock)
+        if not waiting:
+            self._locked.pop(lock, None)
+            return
+        record, go_later = waiting.popleft()
+        go_later(record)
+
+    def set_solo(self, *, is_solo: bool) -> None:
+        """Let one record out at a time, or all of them again."""
+        self.is_solo = is_solo
+        self._changed.set()
+        for _ in range(len(self._takers)):
+            self._wake()
+
+    # --- the end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Hand out nothing any more; wake everybody who waits."""
+        self._is_closed = True
+        self._changed.set()
+        while self._takers:
+            self._wake()
+
+    def unsent(self) -> list[Record]:
+        """List the records that this execution certainly did not send: they wait here, are not in flight and not ambiguous.
+
+        A chunk that is in doubt and was never tried is one that a shortened log may have forgotten; it will be asked for again.
+        """
+        waiting = list(self._fresh) + [entry[2] for entry in self._later]
+        kept = [parcel.chunk for parcel in waiting if not (parcel.chunk.in_doubt and parcel.attempts)]
+        records = [record for chunk in kept for record in chunk.records]
+        for queue in self._locked.values():
+            records.extend(record for record, go_later in queue if go_later == self._send)
+        return records
+
+    def _wake(self) -> None:
+        while self._takers:
+            taker = self._takers.popleft()
+            if not taker.done():
+                taker.set_result(None)
+                return

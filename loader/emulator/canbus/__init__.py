@@ -1,0 +1,1 @@
+"""Canbus as its pages describe it; what they leave open is a switch."""

@@ -1,0 +1,47 @@
+"""What the report says in words: the bound on duplicates with its assumption, and the rate."""
+
+from __future__ import annotations
+
+from loader.model import Counts
+from loader.rate.throttle import FixedThrottle, Throttle
+from loader.reconcile.doubt import Suspicions
+from loader.runs.plan import LoadPlan
+from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
+
+
+def limits_text(throttle: Throttle) -> str:
+    """Say the rate in a word: `200/s`, `auto`."""
+    return throttle.describe() if isinstance(throttle, FixedThrottle) else "auto"
+
+
+def ids_of(suspicions: Suspicions) -> tuple[int | str, ...]:
+    """List the ids under which records stand once more."""
+    return tuple(record_id for twin in suspicions.twins for record_id in twin.ids if record_id is not None)
+
+
+def bound_text(plan: LoadPlan, suspicions: Suspicions, counts: Counts) -> str | None:
+    """Say which duplicates are possible, and on what that rests; None where nothing was loaded."""
+    if not counts.created + counts.updated + counts.ambiguous:
+        return None
+    settle = plan.options.settle_seconds
+    if suspicions.twins:
+        return f"{len(suspicions.twins)} records stand in the target twice; their further ids are listed"
+    if suspicions.blind:
+        return f"at most {suspicions.blind} records: so many were sent again without asking, by --ambiguous resend"
+    target = plan.target
+    if isinstance(target, OzariUpdate):
+        late = f"nothing later than {settle:g} s after a lost connection"
+        return f"none possible; no update was applied out of order, if the target applies {late}"
+    if counts.ambiguous:
+        word = "record is" if counts.ambiguous == 1 else "records are"
+        return f"none were made; {counts.ambiguous} {word} ambiguous, and loading them again could double them"
+    if not can_be_asked(target):
+        return "none possible: nothing was sent twice that may have been applied"
+    whose = "" if target.stamp else ", and if nobody else writes the same keys"
+    return f"none possible, if the target applies nothing later than {settle:g} s after a lost connection{whose}"
+
+
+def can_be_asked(target: OzariInsert | CanbusAdd) -> bool:
+    """Say whether records are ever sent again after a lost answer."""
+    is_named = target.key is not None or target.stamp is not None
+    return is_named and (isinstance(target, OzariInsert) or target.is_unique)

@@ -1,0 +1,137 @@
+"""A log may come back shorter than it was: a backup was restored, or somebody cut it. Then it does not know what it created.
+
+With a stamp nothing is lost by asking: behind the last intent the target is asked about each window before it is sent,
+until as many lines in a row are absent as an execution may ever have open at once (`crash_bound`): it was not further. A window
+proves less, since one of a slow source may be a single line, which waited while later ones were created. What is found is
+created; what is absent beside found ones is in doubt, since the run that sent it may have been killed a moment ago.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loader.delivery.delivery import Parts
+from loader.model import Created, Halt, Outcome, Record
+from loader.pipeline.intake import Intake
+from loader.reconcile.reconciler import Reconciler
+from loader.reconcile.strategies import Known, Later, Lesson, Open, Remedy
+
+ASK_AGAIN_SECONDS = 1.0
+REASON = "sent by an earlier execution that the log does not know of"
+
+
+class AskFirst:
+    """Asks by stamp, and believes in `crash_bound` lines in a row that are absent."""
+
+    def __init__(self, parts: Parts, reconciler: Reconciler, remedy: Remedy, intake: Intake, crash_bound: int) -> None:
+        self.is_on = True
+        self._crash_bound = crash_bound
+        self._absent = 0  # so many lines in a row
+        self.is_asking = False
+        self._parts = parts
+        self._reconciler = reconciler
+        self._remedy = remedy
+        self._intake = intake
+
+    async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
+        """Ask about a window's records; conclude those that are there, let the others become work."""
+        if not records:
+            return
+        free = self._parts.work.admit(records)
+        found: list[tuple[Record, Outcome]] = []
+        missing: list[Record] = []
+        size = self._remedy.size_after(0)
+        for first in range(0, len(free), size):
+            batch = free[first : first + size]
+            lessons = await self._ask(batch)
+            if isinstance(lessons, Halt):
+                self._parts.stop.halt(lessons)
+                return
+            for record, lesson in zip(batch, lessons, strict=True):
+                if isinstance(lesson, Known):
+                    found.append((record, lesson.outcome))
+                else:
+                    missing.append(record)
+        self._parts.settlement.conclude([record for record, _ in found], [outcome for _, outcome in found])
+        if found:
+            self._absent, self.is_on = 0, True
+            await self._reconciler.found()
+            self._reconciler.doubt(missing, REASON)
+            return
+        if is_behind:
+            self._absent += len(records)
+            self.is_on = self._absent < self._crash_bound
+        self._intake.put(missing)
+
+    async def _ask(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+        """Ask until the target answers; the patience of the run ends it where it never does."""
+        self.is_asking = True
+        try:
+            return await self._ask_patiently(records)
+        finally:
+            self.is_asking = False
+
+    async def _ask_patiently(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+        parts = self._parts
+        while not parts.stop.is_requested:
+            lessons = await self._remedy.learn(records)
+            if isinstance(lessons, Halt):
+                return lessons
+            refused = next((lesson.reason for lesson in lessons if isinstance(lesson, Open)), None)
+            if refused is not None:
+                hint = "name a text field that the table stores as it is: `--stamp FIELD`, in a new run"
+                return Halt("answers", f"the target cannot be asked by the stamp: {refused}", hint)
+            if not any(isinstance(lesson, Later) for lesson in lessons):
+                return lessons
+            await parts.world.sleep(ASK_AGAIN_SECONDS)
+        return Halt("signal", "the run is stopping", "resume it")
+
+
+@dataclass(slots=True)
+class Watch:
+    """A window that went out as doubtful. `waiting`: its lines without an outcome; `is_ours`: one of them was there."""
+
+    lines: int
+    waiting: set[tuple[int, int]]
+    is_ours: bool = False
+
+
+class SendInDoubt:
+    """Canbus: the question is the sending. A record that is there already is refused as a duplicate, and is ours.
+
+    Windows go out as doubtful until `crash_bound` lines in a row have come back without such a refusal; nobody waits for the
+    answers.
+    """
+
+    def __init__(self, parts: Parts, intake: Intake, crash_bound: int) -> None:
+        self.is_on = True
+        self.is_asking = False
+        self._intake = intake
+        self._crash_bound = crash_bound
+        self._absent = 0  # so many lines in a row
+        self._watched: deque[Watch] = deque()
+        parts.settlement.sinks.append(self._watch)
+
+    async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
+        """Send a window's records as doubtful ones, and watch how they end."""
+        if records and is_behind and self.is_on:
+            self._watched.append(Watch(len(records), {(record.source, record.number) for record in records}))
+        self._intake.release(records, in_doubt=True)
+
+    def _watch(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        if not self._watched:
+            return
+        for record, outcome in zip(records, outcomes, strict=True):
+            place = record.source, record.number
+            watch = next((watch for watch in self._watched if place in watch.waiting), None)
+            if watch is not None:
+                watch.waiting.remove(place)
+                watch.is_ours |= isinstance(outcome, Created) and outcome.id is None
+        while self._watched and not self._watched[0].waiting:
+            watch = self._watched.popleft()
+            self._absent = 0 if watch.is_ours else self._absent + watch.lines
+            if self._absent >= self._crash_bound:
+                self.is_on = False
+                self._watched.clear()

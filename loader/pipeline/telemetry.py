@@ -1,0 +1,137 @@
+"""How an execution goes, in numbers: samples for the display, rates of the last seconds, and what the speed is limited by.
+
+It only reads the other parts. Every share is of this execution's wall time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+
+from loader.model import Counts
+from loader.pipeline.assembly import Assembly
+from loader.rate.throttle import FixedThrottle, Throttle
+from loader.report.report import LimitedBy, Sample
+from loader.runs.opening import OpenRun
+from loader.runtime import World
+
+RATE_WINDOW_SECONDS = 5.0
+MACHINE_SHARE = 0.85
+"""Of one core's time: past it the process has little left for anything else."""
+SOURCE_SHARE = 0.5
+CONCURRENCY_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What had been done by a moment."""
+
+    at: float
+    requests: int
+    records: int
+    read_bytes: int
+
+
+class Telemetry:
+    """Takes samples of a running execution."""
+
+    def __init__(self, run: OpenRun, assembly: Assembly, throttle: Throttle, concurrency: int, world: World) -> None:
+        self._run = run
+        self._assembly = assembly
+        self._throttle = throttle
+        # A rate below it is the target's, which has refused that one.
+        self._asked_rate = throttle.rate_per_second if isinstance(throttle, FixedThrottle) else inf
+        self._concurrency = concurrency
+        self._world = world
+        self._began = world.clock()
+        self._cpu_began = world.cpu_clock()
+        self._settled_before = model_counts(run).settled
+        self._points: deque[Point] = deque()
+        self._busy_seconds = 0.0
+        self._ticked_at = self._began
+
+    @property
+    def seconds(self) -> float:
+        """Return how long this execution has lasted."""
+        return self._world.clock() - self._began
+
+    @property
+    def records_done(self) -> int:
+        """Return how many lines got their fate in this execution."""
+        return model_counts(self._run).settled - self._settled_before
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Return the size of all sources, where they have one."""
+        sizes = [reader.total_bytes for reader in self._run.readers]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def sample(self) -> Sample:
+        """Take a sample."""
+        now = self._world.clock()
+        traffic = self._assembly.parts.channel.traffic
+        self._busy_seconds += (now - self._ticked_at) * min(1.0, traffic.in_flight / self._concurrency)
+        self._ticked_at = now
+        read_bytes = sum(reader.read_bytes for reader in self._run.readers)
+        point = Point(now, traffic.requests, self.records_done, read_bytes)
+        self._points.append(point)
+        while now - self._points[0].at > RATE_WINDOW_SECONDS:
+            self._points.popleft()
+        first = self._points[0]
+        elapsed = max(now - first.at, 1e-9)
+        bytes_per_second = (point.read_bytes - first.read_bytes) / elapsed
+        total = self.total_bytes
+        return Sample(
+            seconds=now - self._began,
+            bytes_read=read_bytes,
+            total_bytes=total,
+            counts=model_counts(self._run),
+            in_flight=traffic.in_flight,
+            requests=traffic.requests,
+            requests_per_second=(point.requests - first.requests) / elapsed,
+            records_per_second=(point.records - first.records) / elapsed,
+            rate_limit=self._throttle.rate_per_second,
+            limited_by=self.limited_by(),
+            waiting_reason=self._waiting_reason(),
+            eta_seconds=(total - read_bytes) / bytes_per_second if total and bytes_per_second > 0 else None,
+        )
+
+    def _waiting_reason(self) -> str | None:
+        assembly = self._assembly
+        breaker = assembly.parts.channel.breaker
+        if breaker is not None and breaker.is_open:
+            return "the target does not answer well; asking it now and then"
+        if assembly.intake.is_waiting_for_source and not assembly.parts.work.outstanding:
+            return "the source"
+        if assembly.reconciler.pending and assembly.reconciler.pending == assembly.parts.work.outstanding:
+            return f"{assembly.reconciler.pending} ambiguous records, until they can be asked for"
+        return None
+
+    def limited_by(self) -> LimitedBy | None:
+        """Say what the speed is limited by; None before there is anything to say."""
+        seconds = self.seconds
+        if seconds <= 0 or not self.records_done:
+            return None
+        if (self._world.cpu_clock() - self._cpu_began) / seconds > MACHINE_SHARE:
+            return "machine"
+        if self._throttle.limited_by_rate_seconds / seconds > 0.5:
+            return "rate" if self._throttle.rate_per_second >= self._asked_rate else "target"
+        if self._assembly.intake.waited_seconds / seconds > SOURCE_SHARE:
+            return "source"
+        return "concurrency" if self._busy_seconds / seconds > CONCURRENCY_SHARE else "target"
+
+
+def model_counts(run: OpenRun) -> Counts:
+    """Return the counts of the whole run."""
+    counts = run.log.state.counts
+    return Counts(
+        lines=counts.lines,
+        created=counts.created,
+        updated=counts.updated,
+        unchanged=counts.unchanged,
+        rejected=counts.rejected,
+        ambiguous=counts.ambiguous,
+        skipped_blank=counts.skipped_blank,
+        ids_unknown=counts.ids_unknown,
+    )

@@ -1,0 +1,5 @@
+"""The sources of a run: bytes become lines, lines are checked, and checked records are gathered into windows.
+
+Law: nothing is sent, and nothing is written but the spool of standard input. A bad line is a value with its reason, never an
+exception; an exception means that the source itself cannot be read further.
+"""

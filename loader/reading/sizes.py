@@ -1,0 +1,44 @@
+"""How many lines make a window, and how many records may wait: what follows from the target and the options. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loader.settings import Options
+
+OZARI_CONCURRENCY = 32
+CANBUS_CONCURRENCY = 4
+"""Four requests of 1,000 records each already fill the wire (performance.md 3b)."""
+MIN_WINDOW_LINES = 64
+WINDOW_ROUNDS = 4
+"""Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The numbers that follow from target and options."""
+
+    concurrency: int
+    max_records: int
+    window_lines: int
+
+    @property
+    def lookahead(self) -> int:
+        """Return how many records may wait for a worker before reading pauses."""
+        return self.window_lines // 2
+
+    @property
+    def crash_bound(self) -> int:
+        """Return how many records a crash can leave ambiguous: in flight, waiting, and one window read ahead."""
+        return self.concurrency * self.max_records + self.lookahead + self.window_lines
+
+
+def sizes_of(max_records: int, options: Options) -> Sizes:
+    """Choose the sizes. A window is one chunk for Canbus, and some rounds of all workers for single records."""
+    is_single = max_records == 1
+    concurrency = options.concurrency or (OZARI_CONCURRENCY if is_single else CANBUS_CONCURRENCY)
+    if options.is_ordered:
+        concurrency = 1
+    max_records = min(options.max_records, max_records)
+    window_lines = WINDOW_ROUNDS * concurrency if is_single else max_records * max(1, MIN_WINDOW_LINES // max_records)
+    return Sizes(concurrency, max_records, max(MIN_WINDOW_LINES, window_lines))

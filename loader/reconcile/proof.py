@@ -1,0 +1,161 @@
+"""The user's word, proved once: that the stamp can be asked for, that the unique item refuses a second record.
+
+Everything that reconciling concludes rests on this word, so it is proved on the first created record before a second
+one goes out. A word that turns out false stops the run: going on would lose or double records where nobody looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, runtime_checkable
+
+from loader.delivery.sender import Channel
+from loader.delivery.stop import Stop
+from loader.model import (
+    Chunk,
+    Created,
+    Halt,
+    NoResponse,
+    Record,
+    RecordId,
+    Rejected,
+    Request,
+    Response,
+    Settled,
+    Unknown,
+    Verdict,
+)
+from loader.reconcile.strategies import Known, Missing, Open, Remedy
+from loader.runtime import World
+
+DUPLICATE = "7012"
+"""Canbus' code for a duplicate value in a unique item (apis.md 2.3, [D] CB-add-old)."""
+ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Waits between questions for a record that was just created: a read may lag behind a write."""
+
+
+@runtime_checkable
+class TakesBack(Protocol):
+    """A target that can delete what it created."""
+
+    def encode(self, chunk: Chunk) -> Request:
+        """See `base.Target`."""
+        ...
+
+    def interpret(self, chunk: Chunk, response: Response) -> Verdict:
+        """See `base.Target`."""
+        ...
+
+    def delete_request(self, record_id: RecordId, record: Record) -> Request:
+        """Build the request that deletes one record."""
+        ...
+
+    def is_deleted(self, response: Response) -> bool:
+        """Say whether it is gone for certain."""
+        ...
+
+
+class StampProof:
+    """Asks for the first created record by its stamp."""
+
+    def __init__(self, remedy: Remedy, stop: Stop, world: World, proved: Callable[[], Awaitable[None]]) -> None:
+        self._remedy = remedy
+        self._stop = stop
+        self._world = world
+        self._proved = proved
+
+    async def prove(self, record: Record, created: Created) -> None:
+        """Find the record, or stop the run."""
+        waits = list(ASK_SECONDS)
+        while True:
+            lessons = await self._remedy.learn([record])
+            if isinstance(lessons, Halt):
+                self._stop.halt(lessons)
+                return
+            match lessons[0]:
+                case Known(Created(found), _) if found is None or created.id is None or found == created.id:
+                    await self._proved()
+                    return
+                case Known():
+                    self._refute("another record answers to the stamp of the first one")
+                    return
+                case Missing() if waits:
+                    await self._world.sleep(waits.pop(0))
+                case Missing():
+                    self._refute("the first record was created, but cannot be found by its stamp")
+                    return
+                case Open(reason):
+                    self._refute(f"the target cannot be asked by the stamp: {reason}")
+                    return
+                case _:
+                    await self._world.sleep(ASK_SECONDS[-1])
+
+    def _refute(self, message: str) -> None:
+        hint = "name a text field that the table stores as it is: `--stamp FIELD`, in a new run"
+        self._stop.halt(Halt("answers", message, hint))
+
+
+class UniqueProof:
+    """Sends the first created record once more: a unique item must refuse it."""
+
+    def __init__(
+        self,
+        target: TakesBack,
+        channel: Channel,
+        stop: Stop,
+        world: World,
+        proved: Callable[[], Awaitable[None]],
+        settle_seconds: float,
+    ) -> None:
+        self._settle_seconds = settle_seconds
+        self._target = target
+        self._channel = channel
+        self._stop = stop
+        self._world = world
+        self._proved = proved
+        self._lost_answers = 0
+
+    async def prove(self, record: Record, created: Created) -> None:
+        """See the second sending refused, or stop the run and take the twin back."""
+        del created
+        chunk = Chunk((record,))
+        while True:
+            reply = await self._channel.send(self._target.encode(chunk), is_record=False)
+            verdict = Unknown(reply.error) if isinstance(reply, NoResponse) else self._target.interpret(chunk, reply)
+            self._channel.was_answered(is_useful=isinstance(verdict, Settled))
+            match verdict:
+                case Settled((Rejected("target", code, _),)) if code == DUPLICATE:
+                    await self._proved()
+                    return
+                case Settled((Created(twin),)):
+                    await self._take_back(record, twin)
+                    return
+                case Settled((Rejected(_, code, message),)):
+                    self._refute(
+                        f"the first record, sent once more, was refused for another reason ({code}: {message})"
+                    )
+                    return
+                case Halt():
+                    self._stop.halt(verdict)
+                    return
+                case Unknown():
+                    # Asking once more is safe where the word is true, and shows where it is not; but no sooner than the lost
+                    # request has ended: nobody says whether the item is unique between two that run at once.
+                    self._lost_answers += 1
+                    await self._world.sleep(max(self._settle_seconds, ASK_SECONDS[0]))
+                case _:
+                    await self._world.sleep(ASK_SECONDS[-1])
+
+    async def _take_back(self, record: Record, twin: RecordId) -> None:
+        is_gone = False
+        if twin is not None:
+            reply = await self._channel.send(self._target.delete_request(twin, record), is_record=False)
+            is_gone = isinstance(reply, Response) and self._target.is_deleted(reply)
+        told = f"the twin (id {twin or 'unknown'}) {'was deleted again' if is_gone else 'could not be deleted'}"
+        if self._lost_answers:
+            told += f"; up to {self._lost_answers} more may exist, since answers were lost"
+        self._refute(f"the target took the first record twice, so the item is not unique: {told}")
+
+    def _refute(self, message: str) -> None:
+        hint = "make the item forbid duplicates in the table's settings, or load without `--unique`, in a new run"
+        self._stop.halt(Halt("answers", message, hint))

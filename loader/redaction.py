@@ -1,0 +1,87 @@
+"""Foreign text made safe to show, and the forms in which a secret could stand in it. Pure.
+
+Text that came from a server, a source or a file name passes through `escape` before it reaches a terminal or a log: an escape
+sequence in an error message must not move a cursor, and a line feed must not forge a log line. JSON that is printed passes
+through `plain_json`, which does the same and loses nothing.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+
+SHOWN_CHARACTERS = 200
+"""Foreign text is cut here: a message is to be read, not to be archived (reliability.md 5)."""
+
+# Cc: control characters. Cf: invisible ones, among them the bidirectional overrides that make text read as other text.
+# Cs: lone surrogates, which no UTF-8 stream takes. Zl, Zp: line separators.
+HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+JOINERS = "\u200c\u200d"
+"""Format characters that ordinary words of some languages need; they cannot reorder anything."""
+
+
+# What JSON may hold raw and a terminal may obey: DEL, the C1 controls (U+009B begins a sequence as ESC [ does), the line
+# separators, and the marks that turn the direction of what follows.
+OBEYED = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f\xad]|\xd8\x9c|\xe2\x80[\x8b\x8e\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf"
+)
+UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+"""Bytes that percent-encoding leaves alone everywhere (RFC 3986 2.3)."""
+
+
+def escape(text: str, limit: int | None = SHOWN_CHARACTERS) -> str:
+    """Make foreign text safe to show on one line; cut it at `limit` characters."""
+    is_cut = limit is not None and len(text) > limit
+    shown = text[:limit] if is_cut else text
+    if not shown.isprintable():
+        shown = "".join(_escape_one(character) for character in shown)
+    return shown + "..." if is_cut else shown
+
+
+def _escape_one(character: str) -> str:
+    if unicodedata.category(character) in HIDDEN_CATEGORIES and character not in JOINERS:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def plain_json(data: bytes) -> bytes:
+    """Escape what a terminal would obey. The JSON means what it meant."""
+    return OBEYED.sub(_escape_bytes, data) if OBEYED.search(data) else data
+
+
+def _escape_bytes(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
+
+
+def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    """List the forms in which secrets could stand in a text: as they are, and as JSON, percent-encoding and base64 write them.
+
+    The longest first: where one form is part of another, no rest of the longer one may stay.
+    """
+    forms: set[str] = set()
+    for secret in secrets:
+        quoted = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+        quoted |= {form.replace("/", "\\/") for form in quoted}
+        twice = {json.dumps(form, ensure_ascii=False)[1:-1] for form in quoted}
+        shown = {form.replace("\\", "\\\\") for form in quoted | {secret}}  # as Python's repr shows a text or bytes
+        # Where the text around has both kinds of quotes, repr escapes one of them.
+        twice |= shown | {form.replace("'", "\\'") for form in shown}
+        data = secret.encode("utf-8", "surrogatepass")
+        upper = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in data)
+        lower = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02x}" for byte in data)
+        percent = {upper, lower, upper.replace("%2F", "/"), lower.replace("%2f", "/")}
+        forms |= {secret} | quoted | twice | percent | {form for form in _base64_forms(data) if len(form) > 5}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _base64_forms(data: bytes) -> set[str]:
+    """Encode bytes as they come out alone, and behind other bytes: what no neighbour decides is cut out of the middle."""
+    forms = set()
+    for shift in range(3):
+        text = binascii.b2a_base64(bytes(shift) + data, newline=False).decode()
+        own = text[(shift * 8 + 5) // 6 : (shift + len(data)) * 8 // 6]
+        forms |= {own, own.replace("+", "-").replace("/", "_")} | ({text, text.rstrip("=")} if not shift else set())
+    return forms

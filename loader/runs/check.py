@@ -1,0 +1,190 @@
+"""`loader log check` and `loader log repair`: what a run's log holds, whether it is sound, and how it becomes so again.
+
+The log alone decides what is known (`checkpoint.examine`, `checkpoint.repair`). This file brings what stands around it: run.json,
+from which a lost header is made anew, and the sources, from which forgotten lines are read again. Nothing is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from loader.checkpoint.intended import marked_ends
+from loader.checkpoint.repair.refill import fill, gaps_of, windows_behind
+from loader.checkpoint.repair.rewrite import Repair
+from loader.checkpoint.storage import DiskStorage
+from loader.errors import LogStorageFailed, SourceError
+from loader.reading.sizes import sizes_of
+from loader.reading.source import CHANGED_HINT
+from loader.reading.windows import Sorter
+from loader.runs import directory as run_directory
+from loader.runs.check_report import LogReport
+from loader.runs.directory import END_NOTE, UNSENT_NOTE, RunInfo
+from loader.runs.plan import asks_first
+from loader.runs.reread import SourcesAgain
+from loader.settings import (
+    CanbusAdd,
+    CanbusCredentials,
+    Credentials,
+    OzariCredentials,
+    OzariUpdate,
+    Secret,
+)
+from loader.targets import build_target
+
+_NOBODY = Secret("none")
+_END_OF_SOURCE = "end_of_source_{}"
+
+
+def check_log(directory: Path) -> LogReport:
+    """Read both files whole and say what they hold and what is wrong with them. Errors: LogDamaged of another run's log."""
+    info = run_directory.read(directory)
+    with _Work(directory, info, is_locked=False) as work:
+        doubtful = work.repair.doubt()
+        kept = work.repair.salvage.orphans
+        for gap in gaps_of(work.repair.salvage):
+            lines = (line for line in range(gap.first, gap.end) if (gap.source, line) not in kept)
+            doubtful.setdefault(gap.source, []).extend(lines)
+        return work.report(doubtful, work.behind() if work.is_damaged else {})
+
+
+def repair_log(directory: Path, *, is_dry_run: bool = False) -> LogReport:
+    """Write a sound generation of the log, in which everything that is in doubt counts as ambiguous.
+
+    Errors: LogLocked; LogDamaged where it is another run's; SourceError where forgotten lines cannot be read again;
+    LogStorageFailed.
+    """
+    info = run_directory.read(directory)
+    with _Work(directory, info, is_locked=not is_dry_run) as work:
+        if not work.is_damaged:
+            return work.report({}, {})
+        left_to_asking = work.fill()
+        doubtful = work.doubt()
+        marked = sum(map(len, doubtful.values()))
+        copies = () if is_dry_run else work.write(is_changed=bool(marked or left_to_asking))
+        report = work.report(doubtful, dict.fromkeys(left_to_asking))
+        return replace(report, marked=marked, copies=tuple(copies), is_repaired=not is_dry_run)
+
+
+class _Work:
+    """A run's log, examined, and what stands around it."""
+
+    def __init__(self, directory: Path, info: RunInfo, *, is_locked: bool) -> None:
+        self._directory = directory
+        self._info = info
+        bound: dict[str, Any] = msgspec.json.decode(run_directory.encode(info))
+        storage = DiskStorage(directory)
+        try:
+            self.repair = Repair(storage, info.run, bound, is_locked=is_locked)
+        except OSError as error:
+            raise _unusable(directory, error) from None
+        self._credentials: Credentials = OzariCredentials(_NOBODY)
+        if isinstance(info.settings, CanbusAdd):
+            self._credentials = CanbusCredentials("none", _NOBODY, _NOBODY, _NOBODY)
+        self._target = build_target(info.settings, self._credentials, info.run)
+        known = (
+            live.window.end - live.window.first
+            for lane in self.repair.salvage.lanes.values()
+            for live in lane.windows.values()
+        )
+        self._window_lines = max([sizes_of(self._target.max_records, info.options).window_lines, *known])
+        self._marked_ends = marked_ends(storage, info.run)
+        self._again = SourcesAgain(directory, info, Sorter(self._target, self._window_lines))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.repair.close()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Say whether an opening would refuse the log, or lose something."""
+        return self.repair.found.verdict in {"damaged", "shortened"}
+
+    def behind(self) -> dict[int, int | None]:
+        """Return how many lines may be forgotten behind the last known one, by source."""
+        found: dict[int, int | None] = {}
+        for source in range(len(self._info.sources)):
+            windows = windows_behind(self.repair.salvage, source)
+            marked = self._marked_ends.get(source, 1) - self.repair.salvage.end_of(source)[0]
+            if windows is None or windows or marked > 0:
+                found[source] = None if windows is None else max(windows * self._window_lines, marked)
+        return found
+
+    def fill(self) -> list[int]:
+        """Read forgotten lines again; return the sources where a resume must ask on by itself. Errors: SourceError."""
+        notes = self.repair.salvage.notes
+        sources = len(self._info.sources)
+        named = {source: notes.get(_END_OF_SOURCE.format(source)) for source in range(sources)}
+        left_to_asking = fill(
+            self.repair.salvage,
+            self._again,
+            sources=sources,
+            window_lines=self._window_lines,
+            least_ends={source: line for source, line in named.items() if isinstance(line, int)},
+            marked_ends=self._marked_ends,
+            is_asked_first=asks_first(self._info.settings, self._info.options),
+        )
+        if self.repair.salvage.orphans:
+            source, line = min(self.repair.salvage.orphans)
+            name = self._info.sources[source].path
+            raise SourceError(f"{name} has no line {line:,} any more, and the log has its outcome", CHANGED_HINT)
+        return left_to_asking
+
+    def doubt(self) -> dict[int, list[int]]:
+        """Put lines in doubt, and return them by source. Errors: SourceError.
+
+        An update that was overtaken by a later one of the same row must not be sent again: `reopening` sees that of ambiguous
+        lines, since among open ones it does not happen.
+        """
+        return self.repair.doubt(self._again.places if isinstance(self._info.settings, OzariUpdate) else None)
+
+    def write(self, *, is_changed: bool) -> list[str]:
+        """Write both files. `is_changed`: a line came into doubt, so the run is not at its end."""
+        stale = self.repair.salvage.stale_notes & {UNSENT_NOTE, END_NOTE}
+        try:
+            return self.repair.write(stale | ({END_NOTE} if is_changed else set()))
+        except OSError as error:
+            raise _unusable(self._directory, error) from None
+
+    def report(self, doubtful: dict[int, list[int]], behind: dict[int, int | None]) -> LogReport:
+        """Say what was found."""
+        found = self.repair.found
+        return LogReport(
+            run=str(self._directory),
+            verdict=found.verdict,
+            log_bytes=found.survey.size,
+            entries=len(found.survey.spots) + (found.survey.header is not None),
+            generation=found.header.generation,
+            settled_bytes=found.folds.size,
+            folds=len(found.folds.refs),
+            counts=self.repair.counts(),
+            findings=tuple(found.findings),
+            doubtful=tuple(
+                (source, *lines) for source in sorted(doubtful) for lines in _ranges(sorted(doubtful[source]))
+            ),
+            behind=tuple((source, self.repair.salvage.end_of(source)[0] - 1, most) for source, most in behind.items()),
+            has_sources=len(self._info.sources) > 1,
+        )
+
+
+def _ranges(lines: list[int]) -> list[tuple[int, int]]:
+    """Join lines into ranges, the last one included."""
+    ranges: list[tuple[int, int]] = []
+    for line in lines:
+        if ranges and ranges[-1][1] == line - 1:
+            ranges[-1] = (ranges[-1][0], line)
+        else:
+            ranges.append((line, line))
+    return ranges
+
+
+def _unusable(directory: Path, error: OSError) -> LogStorageFailed:
+    return LogStorageFailed(
+        f"{directory} cannot be used: {error.strerror or type(error).__name__}",
+        "Make room or mend the disk, then repair again: nothing is lost, the damaged files are still there.",
+    )

@@ -1,0 +1,310 @@
+"""The run directory: the names in it, and run.json, which says what was asked.
+
+run.json is written whole or not at all (a new file, synced, then renamed) and never holds a secret. The checkpoint log
+alone is the truth about records; run.json ties the log to a target, a tenant and a source, and keeps the run id so that a
+lost header can be built again. This file knows nothing of the log's content.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import msgspec
+
+from loader.errors import LogDamaged, LogError, LogStorageFailed, RunMismatch, UsageError
+from loader.settings import CanbusAdd, CanbusCredentials, Credentials, Options, OzariInsert, OzariUpdate, TargetSettings
+from loader.targets.base import Identity
+
+RUN_FILE = "run.json"
+LOG_FILE = "checkpoint.log"
+SETTLED_FILE = "checkpoint.settled"
+METRICS_FILE = "metrics.ndjson"
+SPOOL_FILE = "source.zst"
+"""The kept lines of standard input."""
+FORMAT_VERSION = 1
+
+# Notes in the log that are read beside a run: the report of the last execution, and what it certainly never sent.
+END_NOTE = "end"
+UNSENT_NOTE = "unsent"
+
+Kind: TypeAlias = Literal["ozari insert", "ozari update", "canbus add"]
+KINDS: dict[Kind, type[TargetSettings]] = {
+    "ozari insert": OzariInsert,
+    "ozari update": OzariUpdate,
+    "canbus add": CanbusAdd,
+}
+STANDARD_INPUT = "-"
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+"""A run of many thousand files has a long first line; a log without line feeds is not read whole."""
+NEW_RUN_HINT = "load into another run directory: --run NEW"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """One source. `path` is absolute, or `-`. `from_run` is the way there from the run directory, for when both moved.
+
+    `fingerprint` is what `source` made of the file; None until it was opened.
+    """
+
+    path: str
+    from_run: str = ""
+    fingerprint: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What run.json holds. `run` is the run id; `identity` is None until the target has said who we are."""
+
+    run: str
+    target: Kind
+    origin: str
+    identity: Identity | None
+    settings: TargetSettings
+    sources: tuple[SourceInfo, ...]
+    options: Options
+    loader: str
+    created: str
+
+
+# --- run.json as bytes (pure) -----------------------------------------------------------------------------------------
+
+
+def kind_of(settings: TargetSettings) -> Kind:
+    """Return the name of a load: `ozari insert`."""
+    return next(kind for kind, settings_type in KINDS.items() if isinstance(settings, settings_type))
+
+
+def encode(info: RunInfo) -> bytes:
+    """Write run.json: one object, indented, for people to read. `table` stands at the top for their sake alone."""
+    table = getattr(info.settings, "table", None)
+    values = {"format": FORMAT_VERSION, "run": info.run, "target": info.target, "table": table} | asdict(info)
+    return msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
+
+
+def decode(data: bytes) -> RunInfo:
+    """Read run.json. Errors: LogDamaged where it is not what `encode` writes; UsageError where a newer loader wrote it."""
+    try:
+        values = msgspec.json.decode(data, type=dict[str, Any])
+        if msgspec.convert(values["format"], int) > FORMAT_VERSION:
+            raise UsageError(
+                f"the run was made by a newer loader ({values.get('loader')})",
+                f"update loader: this one reads run directories of format {FORMAT_VERSION}",
+            )
+        kind = msgspec.convert(values["target"], Kind)
+        return RunInfo(
+            run=msgspec.convert(values["run"], str),
+            target=kind,
+            origin=msgspec.convert(values["origin"], str),
+            identity=msgspec.convert(values["identity"], Identity | None),
+            settings=msgspec.convert(values["settings"], KINDS[kind]),
+            sources=msgspec.convert(values["sources"], tuple[SourceInfo, ...]),
+            options=msgspec.convert(values["options"], Options),
+            loader=msgspec.convert(values["loader"], str),
+            created=msgspec.convert(values["created"], str),
+        )
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
+        raise LogDamaged(
+            f"{RUN_FILE} is damaged ({type(error).__name__})",
+            "restore it from a backup; the checkpoint log beside it still holds the outcomes",
+        ) from None
+
+
+def check_same(recorded: RunInfo, asked: RunInfo) -> None:
+    """Compare a run with what is asked of it now, before anything is sent. Errors: RunMismatch that names the difference.
+
+    The sources' content and the identity are compared later, when they are known (`check_identity`, `source`).
+    """
+    _compare("target", recorded.target, asked.target)
+    _compare("origin", recorded.origin, asked.origin)
+    for name in ("table", "user", "stamp", "match"):
+        _compare(name, getattr(recorded.settings, name, None), getattr(asked.settings, name, None))
+    _compare("number of sources", len(recorded.sources), len(asked.sources))
+    for before, now in zip(recorded.sources, asked.sources, strict=True):
+        if STANDARD_INPUT in {before.path, now.path}:
+            _compare("source", before.path, now.path)
+
+
+def check_identity(recorded: RunInfo, identity: Identity) -> None:
+    """Compare who the target says we are with whom the run was made for. Errors: RunMismatch."""
+    if recorded.identity is not None and recorded.identity.binding != identity.binding:
+        before, now = recorded.identity.name, identity.name
+        whose = f"was made for {before}, not for {now}" if before != now else f"was made for another app of {before}"
+        raise RunMismatch(f"the credentials belong to somebody else: the run {whose}", f"use theirs, or {NEW_RUN_HINT}")
+
+
+def _compare(name: str, before: object, now: object) -> None:
+    if before != now:
+        raise RunMismatch(
+            f"the run was made for another {name}: {_shown(before)}, not {_shown(now)}",
+            f"repeat the command as it was, or {NEW_RUN_HINT}",
+        )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return "none" if value is None else str(value)
+
+
+# --- the directory ----------------------------------------------------------------------------------------------------
+
+
+def directory_of(run: str | None, source: str, target: TargetSettings, credentials: Credentials) -> Path:
+    """Return the run directory: the one that is named, else one beside the source."""
+    if run is not None:
+        if not run:
+            raise UsageError("--run names no directory", "add --run DIR")
+        return Path(run)
+    if isinstance(credentials, CanbusCredentials):
+        return default_directory(source, "canbus", credentials.tenant_id)
+    return default_directory(source, "ozari", table_of(target) or "")
+
+
+def default_directory(source: str, target: str, table: str) -> Path:
+    """Name the run directory of a source: `SOURCE.<target>-<table>.run`, beside it."""
+    return Path(f"{source}.{target}-{table}.run")
+
+
+def describe_source(path: str, directory: Path) -> SourceInfo:
+    """Write down where a source is, so that it is found again from elsewhere and after both have moved together."""
+    if path == STANDARD_INPUT:
+        return SourceInfo(path)
+    absolute = os.path.abspath(path)  # noqa: PTH100 - a symbolic link is the user's name for the source and stays
+    return SourceInfo(absolute, os.path.relpath(absolute, directory.absolute()))
+
+
+def sizes_of(sources: Sequence[SourceInfo]) -> list[int | None]:
+    """Return how long the sources' files were when they were opened; None for standard input."""
+    return [None if info.fingerprint is None else info.fingerprint["size"] for info in sources]
+
+
+def locate_source(info: SourceInfo, directory: Path) -> str:
+    """Return a path at which a source may be found now; the recorded one where neither exists."""
+    if info.path == STANDARD_INPUT or Path(info.path).exists() or not info.from_run:
+        return info.path
+    moved = directory / info.from_run
+    return str(moved) if moved.exists() else info.path
+
+
+def exists(directory: Path) -> bool:
+    """Say whether a run was begun here. Errors: UsageError where the directory is something else."""
+    if (directory / RUN_FILE).exists() or ((directory / LOG_FILE).exists() and not _is_unborn(directory)):
+        return True
+    if directory.exists() and not (directory.is_dir() and all(_is_ours(path.name) for path in directory.iterdir())):
+        raise UsageError(f"{directory} exists and is not a run directory", "name a new directory: --run NEW")
+    return False
+
+
+def _is_ours(name: str) -> bool:
+    """Know what a crash can leave of a run that had hardly begun."""
+    return name.startswith((RUN_FILE, "checkpoint."))
+
+
+def _is_unborn(directory: Path) -> bool:
+    """Know what a crash leaves of a log whose making was not finished: no whole header and nothing behind it.
+
+    The header is durable before the second file is made, both before run.json is, and all before anything is sent.
+    """
+    settled = directory / SETTLED_FILE
+    with (directory / LOG_FILE).open("rb") as file:
+        header, rest = file.readline(MAX_HEADER_BYTES), file.read(MAX_HEADER_BYTES)
+    is_alone = b'{"t":' not in rest and not (settled.exists() and settled.stat().st_size)
+    return is_alone and not (header.endswith(b"\n") and _header_of(header))  # a header without its line end is none yet
+
+
+def clear_unborn(directory: Path) -> None:
+    """Take away the log that `exists` did not count as one. Errors: LogStorageFailed."""
+    try:
+        for name in (LOG_FILE, SETTLED_FILE):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_written(directory, error) from None
+
+
+def read(directory: Path) -> RunInfo:
+    """Read run.json; where it is missing, the log's first line, which holds the same.
+
+    Errors: UsageError where there is no run, LogDamaged where it cannot be understood.
+    """
+    try:
+        data = (directory / RUN_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if exists(directory):
+            return _read_header(directory / LOG_FILE)
+        raise UsageError(
+            f"no such run: {directory}", "a load prints the name of its run directory; it ends in .run"
+        ) from None
+    except OSError as error:
+        raise LogError(f"{directory / RUN_FILE} cannot be read: {error.strerror}", "check its permissions") from None
+    return decode(data)
+
+
+def _read_header(log: Path) -> RunInfo:
+    with log.open("rb") as file:
+        info = _header_of(file.readline(MAX_HEADER_BYTES))
+    if info is None:
+        raise LogDamaged(f"{RUN_FILE} is missing beside {log}", "restore it from a backup")
+    return info
+
+
+def _header_of(line: bytes) -> RunInfo | None:
+    try:
+        return decode(msgspec.json.encode(msgspec.json.decode(line, type=dict[str, Any])["bound"]))
+    except (msgspec.MsgspecError, KeyError, LogDamaged):
+        return None
+
+
+def write(directory: Path, info: RunInfo) -> None:
+    """Create the run directory where it is missing and write run.json, whole or not at all. Errors: LogStorageFailed."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = directory / _new(RUN_FILE)
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(encode(info))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(directory / RUN_FILE)
+        sync_directory(directory)
+    except OSError as error:
+        raise _not_written(directory, error) from None
+
+
+def _not_written(directory: Path, error: OSError) -> LogStorageFailed:
+    return LogStorageFailed(
+        f"the run directory {directory} cannot be written: {error.strerror}",
+        "free some space, or name a directory that can be written: --run DIR",
+    )
+
+
+def bind(directory: Path, info: RunInfo, identity: Identity) -> RunInfo:
+    """Tie a run to whom the target says we are; write run.json again where that was not known. Errors: RunMismatch."""
+    check_identity(info, identity)
+    if info.identity is not None:
+        return info
+    bound = replace(info, identity=identity)
+    write(directory, bound)
+    return bound
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a created or renamed name durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _new(name: str) -> str:
+    return name + ".new"
+
+
+def table_of(settings: TargetSettings) -> str | None:
+    """Return the table's name; None for Canbus, whose app has none."""
+    return cast("str | None", getattr(settings, "table", None))

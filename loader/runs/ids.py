@@ -1,0 +1,71 @@
+"""The created ids by line, each with the line's offset and key, which the log need not hold: the source has them.
+
+The source is read along while the log's ids go by, both by line, so the first id is out at once whatever the run's size, and
+memory stays flat. Where the source is gone, offset and key are None, with a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from loader.checkpoint import iter_ids
+from loader.model import RecordId
+from loader.reading.line_walk import LineWalk
+from loader.reading.parsing import BLANK, text_of
+from loader.runs.directory import RunInfo
+from loader.runs.rejects import Warn, reopen
+from loader.settings import OzariUpdate, TargetSettings
+from loader.targets.stamps import Stamps
+
+
+class Created(NamedTuple):
+    """One created record."""
+
+    source: int
+    number: int
+    offset: int | None
+    id: RecordId
+    key: str | None
+
+
+def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[Created]:
+    """Yield the created records of a run, by source and line."""
+    keys = Keys(info.settings, info.run)
+    for source, group in groupby(iter_ids(directory), key=lambda row: row[0]):
+        opened = reopen(info, source, directory, warn)
+        lines = LineWalk(opened, source, info.options.max_line_bytes, warn)
+        try:
+            for _, number, record_id in group:
+                offset, data = lines.find(number)
+                yield Created(source, number, offset, record_id, keys.of(source, number, data))
+        finally:
+            if opened is not None:
+                opened.close()
+
+
+class Keys:
+    """The key of a line: the member named by --key, else the stamp, which follows from the line's number alone."""
+
+    def __init__(self, settings: TargetSettings, run_id: str) -> None:
+        self._field: str | None = None
+        self._stamps: Stamps | None = None
+        if not isinstance(settings, OzariUpdate):
+            self._field = settings.key
+            self._stamps = Stamps(settings.stamp, run_id) if settings.stamp is not None else None
+
+    def of(self, source: int, number: int, data: bytes | None) -> str | None:
+        """Return the key of a line, whose bytes only a key needs; None where it has none."""
+        if self._field is None:
+            return None if self._stamps is None else self._stamps.text(source, number)
+        if data is None:
+            return None
+        line = data.strip(BLANK)
+        try:
+            return text_of(orjson.loads(line), line, self._field)
+        except (orjson.JSONDecodeError, AttributeError):  # another line than the one that was loaded
+            return None

@@ -1,0 +1,173 @@
+"""Opening a run: the directory, its lock, run.json, the sources with their fingerprints, and the checkpoint log.
+
+Everything that can be refused without asking the target is refused here: another process holds the run, the run was
+made for something else, the source has changed, the log is damaged. The log is created before run.json, and holds the
+same facts, so a crash between the two loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from loader.checkpoint import CheckpointLog, Tools, read_run_directory
+from loader.errors import LogLocked, LogStorageFailed, SourceError, UsageError
+from loader.reading.fingerprint import check, identify, verify_ranges
+from loader.reading.readers import AnyReader, FileReader, PipeReader
+from loader.reading.source import CHANGED_HINT, FileSource
+from loader.reading.spool import Spool
+from loader.runs import directory as run_directory
+from loader.runs.directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.plan import LoadPlan, asks_first
+from loader.runtime import World
+from loader.urls import default_base_url, origin
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A run that this process holds. `has_grown`: a source may hold more than the run has read."""
+
+    plan: LoadPlan
+    info: RunInfo
+    log: CheckpointLog
+    readers: list[AnyReader]
+    is_resumed: bool
+    has_grown: bool = False
+
+
+@contextlib.asynccontextmanager
+async def open_run(plan: LoadPlan, world: World, tools: Tools | None = None) -> AsyncIterator[OpenRun]:
+    """Open or create the run of a plan, and hold it; its log stands on `tools`. Errors: RunMismatch, SourceError, LogError."""
+    directory = plan.run_directory
+    sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
+    with _creation_lock(directory):
+        run = await _enter(plan, sources, world, tools)
+    try:
+        run.readers.extend(_readers(run))
+        yield run
+    finally:
+        for reader in run.readers:
+            reader.close()
+        await run.log.close()
+
+
+async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: World, tools: Tools | None) -> OpenRun:
+    directory = plan.run_directory
+    recorded = run_directory.read(directory) if run_directory.exists(directory) else None
+    asked = _asked(plan, sources, recorded.run if recorded else world.new_run_id(), world)
+    if recorded is None:
+        run_directory.clear_unborn(directory)
+        log = await CheckpointLog.create(
+            directory, asked.run, msgspec.json.decode(run_directory.encode(asked)), version=asked.loader, tools=tools
+        )
+        run_directory.write(directory, asked)
+        return OpenRun(plan, asked, log, [], is_resumed=False)
+    run_directory.check_same(recorded, asked)
+    log = await CheckpointLog.open(
+        directory,
+        recorded.run,
+        msgspec.json.decode(run_directory.encode(recorded)),
+        may_be_shorter=asks_first(plan.target, plan.options),
+        version=asked.loader,
+        tools=tools,
+    )
+    try:
+        sources, has_grown = _same_sources(directory, recorded, asked)
+        info = replace(recorded, sources=sources)
+        if has_grown and info != recorded:
+            # Before run.json knows the longer source: after a crash in between it would look like the one that was loaded whole.
+            log.note(END_NOTE, None)
+            await log.sync()
+    except BaseException:
+        await log.close()
+        raise
+    if info != recorded or not (directory / RUN_FILE).exists():
+        run_directory.write(directory, info)
+    return OpenRun(plan, info, log, [], is_resumed=True, has_grown=has_grown)
+
+
+def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, world: World) -> RunInfo:
+    from loader import __version__
+
+    return RunInfo(
+        run=run_id,
+        target=run_directory.kind_of(plan.target),
+        origin=origin(plan.options.base_url or default_base_url(plan.credentials)),
+        identity=None,
+        settings=plan.target,
+        sources=sources,
+        options=plan.options,
+        loader=__version__,
+        created=world.wall_time(),
+    )
+
+
+def _described(path: str, directory: Path) -> SourceInfo:
+    info = run_directory.describe_source(path, directory)
+    return info if path == STANDARD_INPUT else replace(info, fingerprint=identify(Path(path)))
+
+
+def _same_sources(directory: Path, recorded: RunInfo, asked: RunInfo) -> tuple[tuple[SourceInfo, ...], bool]:
+    """Compare the sources' content. Errors: SourceError where it is not what the run has read."""
+    has_grown = False
+    for index, (before, now) in enumerate(zip(recorded.sources, asked.sources, strict=True)):
+        if before.fingerprint is None or now.fingerprint is None:
+            has_grown = True
+            continue
+        comparison = check(before.fingerprint, now.fingerprint)
+        if comparison == "changed":
+            raise SourceError(f"{now.path} is not what it was when the run began", CHANGED_HINT)
+        if comparison == "grown":
+            has_grown = True
+            with read_run_directory(directory) as run:
+                windows = [window for window in run.windows() if window.source == index]
+                verify_ranges(Path(now.path), ((w.offset, w.end_offset, w.crc, w.first) for w in windows))
+    return asked.sources, has_grown
+
+
+def _readers(run: OpenRun) -> Iterator[AnyReader]:
+    max_line_bytes = run.plan.options.max_line_bytes
+    for index, path in enumerate(run.plan.sources):
+        if path == STANDARD_INPUT:
+            yield _pipe_reader(run, max_line_bytes)
+        else:
+            yield FileReader(index, FileSource(Path(path)), max_line_bytes)
+
+
+def _pipe_reader(run: OpenRun, max_line_bytes: int) -> PipeReader:
+    if not run.plan.options.is_kept:
+        if run.is_resumed:
+            raise UsageError(
+                "the lines of this run were not kept, so it cannot be resumed",
+                "load into another run directory: --run NEW, without --no-keep",
+            )
+        return PipeReader(None, max_line_bytes, reads_pipe=True)
+    spool = Spool(run.plan.run_directory / SPOOL_FILE, at_least=run.log.state.last_intent_end(0)[1])
+    return PipeReader(spool, max_line_bytes, reads_pipe=run.plan.reads_pipe)
+
+
+@contextlib.contextmanager
+def _creation_lock(directory: Path) -> Iterator[None]:
+    """Let one process at a time create or open the run; the log's own lock holds it afterwards."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LogStorageFailed(
+            f"the run directory {directory} cannot be used: {error.strerror}", "name another one: --run DIR"
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise LogLocked(
+            f"another process is opening {directory}", "wait for it to end, or look for it with `ps`"
+        ) from None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,178 @@
+"""The rejected and the ambiguous records, each with its line, derived from the log and the source; nothing of it is stored.
+
+It must not change anything. Where a source is gone or has changed, the facts of the log are still told, and the lines are left
+out with a warning. Rows come by source and line, so every source is read once, forwards.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loader.checkpoint import State, iter_rejects, read_run_directory
+from loader.errors import SourceError
+from loader.reading.cursor import Cursor
+from loader.reading.fingerprint import check, identify
+from loader.reading.line_walk import LineWalk
+from loader.reading.source import CHANGED_HINT, FileSource, Opened
+from loader.reading.spool import Spool
+from loader.runs import directory as run_directory
+from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, UNSENT_NOTE, RunInfo, SourceInfo
+
+MAX_RECORD_BYTES = 1024 * 1024
+"""A longer line is not quoted (cli.md)."""
+
+Warn = Callable[[str], None]
+
+
+class Listed(NamedTuple):
+    """A line that needs somebody's eye.
+
+    `offset` None: the log knows the line by its number alone, because it has no outcome yet. `data`: the line with its line
+    end; None where it is too long or cannot be read.
+    """
+
+    source: int
+    number: int
+    offset: int | None
+    stage: str
+    code: str
+    message: str
+    data: bytes | None = None
+
+    def to_object(self, *, has_sources: bool) -> dict[str, Any]:
+        """Return the shape of cli.md; with the source's index where the run has several."""
+        values: dict[str, Any] = {"source": self.source} if has_sources else {}
+        values |= {"line": self.number, "offset": self.offset}
+        values |= {"stage": self.stage, "code": self.code, "message": self.message}
+        text = None if self.data is None else self.data.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            return values | {"record": None if text is None else text.decode("utf-8")}
+        except UnicodeDecodeError:
+            return values | {"record": None, "record_base64": base64.b64encode(text or b"").decode()}
+
+
+def rejected(directory: Path) -> Iterator[Listed]:
+    """Yield the rejected records of a run, by source and line, without their lines."""
+    for row in iter_rejects(directory):
+        yield Listed(row.source, row.line, row.offset, *row.outcome)
+
+
+def ambiguous(directory: Path) -> Iterator[Listed]:
+    """Yield the records of unknown fate, in the shape of rejects.
+
+    A line without an outcome is one of them, unless the last execution knew that it had not sent it.
+    """
+    with read_run_directory(directory) as run:
+        unsent = list(_unsent_ranges(run.state))
+        for row in run.ambiguous():
+            if not (row.is_open and any(s == row.source and first <= row.line <= last for s, first, last in unsent)):
+                yield Listed(row.source, row.line, row.offset, "target", "ambiguous", row.outcome.reason)
+
+
+def count_unsent(state: State) -> int:
+    """Count the lines that were read and certainly not sent."""
+    ranges = _unsent_ranges(state)
+    return sum(not state.is_settled(source, line) for source, first, last in ranges for line in range(first, last + 1))
+
+
+def _unsent_ranges(state: State) -> Iterator[tuple[int, int, int]]:
+    """Yield source, first and last line. The note is emptied when an execution begins to send."""
+    yield from state.notes.get(UNSENT_NOTE) or ()
+
+
+def with_lines(rows: Iterable[Listed], directory: Path, info: RunInfo, warn: Warn) -> Iterator[Listed]:
+    """Add the lines of up to MAX_RECORD_BYTES, and the offsets that are missing."""
+    for source, group in groupby(rows, key=lambda row: row.source):
+        opened = reopen(info, source, directory, warn)
+        walk = LineWalk(opened, source, info.options.max_line_bytes, warn)
+        cursor = Cursor(opened) if opened else None
+        try:
+            for row in group:
+                if row.offset is None:
+                    offset, data = walk.find(row.number)
+                    yield row._replace(offset=offset, data=data if len(data or b"") <= MAX_RECORD_BYTES else None)
+                    continue
+                data = None
+                if cursor is not None:
+                    try:
+                        cursor.move_to(row.offset)
+                        data = cursor.line(MAX_RECORD_BYTES)
+                    except SourceError as error:
+                        warn(f"{error.message}; its further lines are left out")
+                        cursor = None
+                yield row._replace(data=data)
+        finally:
+            if opened is not None:
+                opened.close()
+
+
+def raw_lines(rows: Iterable[Listed], directory: Path, info: RunInfo) -> Iterator[bytes]:
+    """Yield the lines byte for byte, over-long ones piece by piece; a last line gets the LF that it lacks.
+
+    Errors: SourceError where a line cannot be read: leaving one out would lose it.
+    """
+    for source, group in groupby(rows, key=lambda row: row.source):
+        opened = reopen(info, source, directory, _refuse)
+        if opened is None:
+            return
+        try:
+            yield from _raw_lines(group, opened, LineWalk(opened, source, info.options.max_line_bytes, _refuse))
+        finally:
+            opened.close()
+
+
+def _raw_lines(rows: Iterable[Listed], opened: Opened, walk: LineWalk) -> Iterator[bytes]:
+    cursor = Cursor(opened)
+    for row in rows:
+        offset = row.offset if row.offset is not None else walk.find(row.number)[0]
+        if offset is None:
+            raise SourceError(f"{opened.name} has no line {row.number:,} any more", CHANGED_HINT)
+        cursor.move_to(offset)
+        data = cursor.line(MAX_RECORD_BYTES)
+        if data is None:
+            yield from _long_line(opened, offset, cursor.offset)
+        else:
+            yield data if data.endswith(b"\n") else data + b"\n"
+
+
+def _long_line(opened: Opened, offset: int, end: int) -> Iterator[bytes]:
+    again = Cursor(opened)
+    again.move_to(offset)
+    piece = b""
+    for piece in again.pieces(end - offset):
+        yield piece
+    if not piece.endswith(b"\n"):
+        yield b"\n"
+
+
+def reopen(info: RunInfo, source: int, directory: Path, warn: Warn) -> Opened | None:
+    """Open a source of a run once more, as it was; None, with a warning, where that cannot be."""
+    recorded = info.sources[source]
+    try:
+        if recorded.path == STANDARD_INPUT:
+            return _reopen_spool(directory)
+        path = Path(run_directory.locate_source(recorded, directory))
+        _check_unchanged(recorded, path)
+        return FileSource(path)
+    except SourceError as error:
+        warn(f"{error.message}; its lines are left out")
+        return None
+
+
+def _reopen_spool(directory: Path) -> Spool:
+    if not (directory / SPOOL_FILE).exists():
+        raise SourceError("standard input was not kept", CHANGED_HINT)
+    return Spool(directory / SPOOL_FILE, is_read_only=True)
+
+
+def _check_unchanged(recorded: SourceInfo, path: Path) -> None:
+    if recorded.fingerprint is not None and check(recorded.fingerprint, identify(path)) == "changed":
+        raise SourceError(f"{path} is not what the run has read", CHANGED_HINT)
+
+
+def _refuse(text: str) -> None:
+    raise SourceError(text.removesuffix("; its lines are left out"), CHANGED_HINT)

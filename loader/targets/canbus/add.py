@@ -1,0 +1,214 @@
+"""Canbus add: up to 1,000 records a request into `POST /api/records`.
+
+Source: apis.md part 2. Credentials travel in the body of every call ([D] CB-ovw), so they are encoded once, and no body is
+ever shown. The body is that envelope + `"add":[` + the lines' own bytes with commas + `]}`; the user and the stamp go in
+front of a line as members.
+
+How an answer is read: one entry per record, by position, and only where the lengths agree ([I] apis.md 2.3). Whether a request is
+atomic is [N], so both kinds of target must come out right: the entries of a refused chunk that are not at fault themselves (no id
+anywhere, or a code that no page lists) are sent again or looked into, never counted as created or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+
+from loader.columns import CreatedIds, RecordBlock, Splice
+from loader.errors import UsageError
+from loader.model import (
+    Chunk,
+    Created,
+    Halt,
+    Record,
+    RecordId,
+    Rejected,
+    Request,
+    Response,
+    Retry,
+    Settled,
+    Split,
+    Unknown,
+    Verdict,
+)
+from loader.reading.parsing import text_of
+from loader.settings import CanbusAdd, CanbusCredentials
+from loader.targets.answers import MAX_SHOWN_CHARACTERS, common_verdict, has_plain_strings, read_object
+from loader.targets.base import Identity
+from loader.targets.canbus.api import Envelope, halt_of, is_authentic, read_metadata
+from loader.targets.canbus.records import CanbusRecords
+from loader.targets.canbus.results import read_results
+from loader.targets.stamps import Stamps
+from loader.targets.values import lock_text
+
+USER = "System_Create_User"
+MISSING = object()
+_data_of, _id_of = attrgetter("data"), attrgetter("id")
+MAX_RECORDS = 1000
+"""[D] CB-lim."""
+PATH = "/api/records"
+SPLITTING_STATUSES = frozenset({400, 411, 415, 422})
+"""Statuses that refuse a whole request, be it for one record or for the credentials ([D] CB-add-old for 400)."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One entry of the answer that nearly always comes: a record was created, and has an id that is a string."""
+
+    result: Literal["0"]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SHOWN_CHARACTERS)]
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """The answer that nearly always comes."""
+
+    authen: str
+    results: list[Entry]
+
+
+DECODER = msgspec.json.Decoder(Answer)
+
+
+class CanbusAddTarget:
+    """See `base.Target`. Holds the credentials in its envelope."""
+
+    name = "canbus add"
+    max_records = MAX_RECORDS
+
+    def __init__(self, settings: CanbusAdd, credentials: CanbusCredentials, run_id: str) -> None:
+        self.table = f"{credentials.tenant_id}.canbus.com"
+        self.headers: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._envelope = Envelope(credentials)
+        self._records = CanbusRecords(credentials)
+        self._opening, self._closing = self._envelope.around(b"add", b"[", b"]")
+        self.body_overhead_bytes = len(self._opening) + len(self._closing)
+        self._key = None if settings.key is None else check_item(settings.key, "--key")
+        self._stamps = None if settings.stamp is None else Stamps(check_item(settings.stamp, "--stamp"), run_id)
+        self._is_unique = settings.is_unique
+        self._login = settings.user
+        self._user = b"" if settings.user is None else _opening_with(settings.user)
+        self.splice = self._splice() if self._user and self._key is None else None
+
+    def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
+        """Check the user, or fill it in; write the stamp in front, or find the key."""
+        user = fields.get(USER, MISSING)
+        if user is MISSING:
+            if not self._user:
+                return Rejected("map", "user", f"the line has no {USER}; --user fills it in")
+            data = self._user + data[1:]
+        elif not isinstance(user, str) or not user:
+            return Rejected("map", "user", f"{USER} is not a login id")
+        if self._stamps is not None:
+            if self._stamps.field in fields:
+                return self._stamps.taken()
+            stamp = self._stamps.text(source, number)
+            return Record(source, number, offset, self._stamps.write(stamp, data), stamp)
+        if self._key is None:
+            return Record(source, number, offset, data)
+        key = text_of(fields, data, self._key) or None
+        # Without --unique nothing is ever asked by the key, so equal ones need not wait for each other.
+        lock = lock_text(key) if key is not None and self._is_unique else None
+        return Record(source, number, offset, data, key, lock)
+
+    def _splice(self) -> Splice:
+        if self._stamps is None:
+            return Splice(self._user, (USER,))
+        return Splice(self._user, (USER, self._stamps.field), self._stamps.opening, self._stamps.text)
+
+    def encode(self, chunk: Chunk) -> Request:
+        """Build the request that adds the chunk's records.
+
+        A chunk in doubt goes alone: it is answered without ids, and such an answer, repeated, would refuse another chunk.
+        """
+        records = chunk.records
+        data = records.data() if isinstance(records, RecordBlock) else b",".join(map(_data_of, records))
+        body = b"".join((self._opening, data, self._closing))
+        return Request("POST", PATH, body, is_alone=chunk.in_doubt)
+
+    def interpret(self, chunk: Chunk, response: Response) -> Verdict:
+        """Read the answer. Source: reliability.md 2.3; any 2xx counts, the statuses of failures being [N] (apis.md 2.3)."""
+        status = response.status
+        if not 200 <= status < 300:
+            return self._refusal(response)
+        if not response.is_upload_complete:
+            return Unknown("the answer came before the request was sent whole", status)
+        return self._quick_look(chunk, response) or self._full_look(chunk, response)
+
+    def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> list[Created | None]:
+        """Find nothing: no answer here tells of one new record."""
+        del responses
+        return [None] * len(chunks)
+
+    def preflight(self) -> Request:
+        """Ask for the table's metadata. Source: [D] CB-meta."""
+        return self._envelope.metadata_request()
+
+    def read_preflight(self, response: Response) -> Identity | Retry | Halt:
+        """Read who we are, and the table's items."""
+        return read_metadata(response, self._envelope)
+
+    def delete_request(self, record_id: RecordId, record: Record) -> Request:
+        """Build the call that takes a created record back, in the name of the user who created it."""
+        return self._records.delete_request([record_id], str(orjson.loads(record.data).get(USER)))
+
+    def is_deleted(self, response: Response) -> bool:
+        """Say whether the one record of a delete is gone for certain."""
+        answer = self._records.read_delete([None], response)
+        return isinstance(answer, tuple) and answer[0].is_deleted
+
+    def _quick_look(self, chunk: Chunk, response: Response) -> Settled | None:
+        try:
+            answer = DECODER.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        ids = list(map(_id_of, answer.results))
+        if answer.authen != "OK" or len(ids) != len(chunk.records) or not response.is_complete:
+            return None
+        if len(ids) != len(set(ids)):
+            return None
+        plain = self._envelope.plain
+        is_clean = plain.are_free(ids) if has_plain_strings(response.body) else plain.are_clean(ids)
+        return Settled(CreatedIds(ids)) if is_clean else None
+
+    def _full_look(self, chunk: Chunk, response: Response) -> Verdict:
+        body = read_object(response)
+        if body is None:
+            return Unknown("the records were probably added, but the answer cannot be read", response.status)
+        if not is_authentic(body):
+            return Unknown("the answer does not say that the credentials were accepted", response.status)
+        results = body.get("results")
+        if not isinstance(results, list) or len(results) != len(chunk.records):
+            return Unknown("the answer does not have one result per record", response.status)
+        return read_results(chunk, results, self._has_one_user, self._envelope.plain)
+
+    def _has_one_user(self, chunk: Chunk) -> bool:
+        """Say whether a fault of the user is one of the configuration: one user for all, and no single line's own."""
+        users = {orjson.loads(record.data).get(USER) for record in chunk.records}
+        return len(users) == 1 and (len(chunk.records) > 1 or users == {self._login})
+
+    def _refusal(self, response: Response) -> Verdict:
+        common = common_verdict(response)
+        if common is not None:
+            return common
+        text = self._envelope.plain.error(read_object(response), response.status)
+        if response.status in SPLITTING_STATUSES:
+            return Split(str(response.status), text, must_ask_first=True)
+        halt = halt_of(response, text)
+        return halt or Unknown(f"the target answered {response.status}, which is not documented", response.status)
+
+
+def check_item(item: str, option: str) -> str:
+    """Return an item's id that an option gives. Errors: UsageError where it cannot be one."""
+    if not item.strip() or not item.isprintable() or item == USER:
+        raise UsageError(f"{option} does not name an item", "give the id of an item of the table")
+    return item
+
+
+def _opening_with(login: str) -> bytes:
+    """Return the opening of a record's object, with the user in it."""
+    if not login.strip() or not login.isprintable():
+        raise UsageError("--user is no login id", "give the login id of a Canbus user")
+    return b"{%b:%b," % (orjson.dumps(USER), orjson.dumps(login))
