@@ -26,7 +26,7 @@ from benchmarks import measuring
 from loader import __version__
 from loader.checkpoint import folds
 from loader.checkpoint import format as log_format
-from loader.checkpoint.fold_file import Settled
+from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.storage import DiskStorage
 from loader.checkpoint.windows import Slot
 from loader.emulator import Emulator, running
@@ -73,7 +73,7 @@ def jobs(records: int, kind: str) -> Iterator[folds.FoldJob]:
 def make_log(directory: Path, records: int, kind: str, bound: dict[str, object]) -> None:
     """Write checkpoint.settled and the log of a later generation."""
     storage = DiskStorage(directory)
-    settled = Settled(storage.create("checkpoint.settled"), RUN_ID)
+    settled = FoldFile(storage.create("checkpoint.settled"), RUN_ID)
     settled.begin()
     batch = []
     for job in jobs(records, kind):

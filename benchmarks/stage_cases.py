@@ -23,9 +23,9 @@ from loader.checkpoint import CheckpointLog
 from loader.delivery.chunking import Chunker
 from loader.model import Chunk, Created, Record, Rejected, Response, Settled, Window
 from loader.reading.compression import BLOCK_BYTES
-from loader.reading.lines import Block, Splitter
+from loader.reading.lines import Block, LineSplitter
 from loader.reading.parsing import parse
-from loader.reading.windows import Sorter
+from loader.reading.windows import WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
 from loader.targets import build_target
 from loader.targets.base import Target
@@ -89,7 +89,7 @@ def test_floor_readline(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
 
 def blocks_of(raw: bytes, piece_bytes: int) -> Iterator[Block]:
     """Split what is read in pieces of so many bytes."""
-    splitter = Splitter(0, 1, 0, MAX_LINE_BYTES)
+    splitter = LineSplitter(0, 1, 0, MAX_LINE_BYTES)
     for at in range(0, len(raw), piece_bytes):
         yield from splitter.feed(raw[at : at + piece_bytes])
 
@@ -119,7 +119,7 @@ def test_sort(benchmark: BenchmarkFixture, case: Case) -> None:
     blocks = list(blocks_of(case.raw, BLOCK_BYTES))
 
     def sort() -> int:
-        sorter = Sorter(case.target, max(case.target.max_records, WINDOW_LINES))
+        sorter = WindowBuilder(case.target, max(case.target.max_records, WINDOW_LINES))
         drafts = [draft for block in blocks for draft in sorter.feed(block)]
         return sum(len(draft.records) for draft in [*drafts, *sorter.flush()])
 

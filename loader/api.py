@@ -18,7 +18,7 @@ from loader.model import Outcome, Record
 from loader.pipeline.pipeline import run_load
 from loader.report.progress import Observer
 from loader.report.report import Report
-from loader.runs.directory import directory_of
+from loader.runs.naming import directory_of
 from loader.runs.plan import LoadPlan
 from loader.settings import CanbusAdd, Credentials, Options, TargetSettings
 from loader.urls import default_base_url

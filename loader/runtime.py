@@ -32,7 +32,7 @@ def utc_text() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Runtime:
     """What a run takes from the machine. `clock` is monotonic seconds; `draw` is uniform in [0, 1)."""
 
     clock: Callable[[], float] = time.monotonic

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def unhurried(work: Coroutine[Any, Any, None]) -> None:
+async def run_shielded(work: Coroutine[Any, Any, None]) -> None:
     """Do the work to its end, however often the caller is cancelled meanwhile; only then let it be cancelled."""
     task = asyncio.ensure_future(work)
     is_cancelled = False

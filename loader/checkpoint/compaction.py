@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from loader.checkpoint.fold_file import Settled
+from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.folds import FoldJob, FoldRef, Start, again
 from loader.checkpoint.generation import next_generation, put_in_place
 from loader.checkpoint.snapshots import snapshot_of
@@ -24,11 +24,11 @@ _JOBS_AT_ONCE = 64  # folds in one append and one sync
 _LINE_BYTES = 100  # what an unfolded line costs in a snapshot at most, as a rule
 
 
-class Upkeep:
+class Compactor:
     """Looks after one log. Contract: nobody else appends to checkpoint.settled or swaps the log."""
 
     def __init__(
-        self, storage: Storage, state: State, writer: Writer, settled: Settled, worker: Worker, sizes: Sizes
+        self, storage: Storage, state: State, writer: Writer, settled: FoldFile, worker: Worker, sizes: Sizes
     ) -> None:
         self.in_flight: dict[tuple[int, int], FoldJob] = {}  # by source and first line: taken out, not on disk yet
         self.is_held = False  # nothing may be written now

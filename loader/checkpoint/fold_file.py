@@ -62,7 +62,7 @@ class Heads:
             self.max_upto = max((ref.upto for ref in self.refs), default=-1)
 
 
-class Settled:
+class FoldFile:
     """The file, open. Contract: `append` is called by one thread at a time; `body` by any."""
 
     def __init__(self, file: File, run_id: str) -> None:

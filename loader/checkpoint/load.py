@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loader.checkpoint.fold_file import Heads, Settled, blocks_of
+from loader.checkpoint.fold_file import FoldFile, Heads, blocks_of
 from loader.checkpoint.folds import FoldJob, again, seal_fold
 from loader.checkpoint.format import FORMAT, Body, Fold, Header, Snapshot, decode, is_sealed, seed_of
 from loader.checkpoint.scan import HINT, Ending, Scanner, read_header
@@ -65,7 +65,7 @@ def find_header(log: File, run_id: str | None, bound: Mapping[str, Any] | None) 
     return Header(n=0, s=-1, format=FORMAT, run=run_id, bound=dict(bound)), 0 if is_entry else len(line), True
 
 
-def read_run(log: File, settled: Settled, found: tuple[Header, int, bool]) -> Opening:
+def read_run(log: File, settled: FoldFile, found: tuple[Header, int, bool]) -> Opening:
     """Read folds and log. Errors: LogDamaged."""
     header, header_bytes, is_rebuilt = found
     seed = seed_of(header.run)
@@ -94,12 +94,12 @@ def read_run(log: File, settled: Settled, found: tuple[Header, int, bool]) -> Op
     return Opening(state, heads, scanner.offset, scanner.ending, scanner.lost_lines, is_rebuilt)
 
 
-def unwritten(state: State, settled: Settled) -> list[FoldJob]:
+def unwritten(state: State, settled: FoldFile) -> list[FoldJob]:
     """Return the folds that a replay made in memory, to be written."""
     return [again(ref, settled.body(ref), {}, ref.upto) for ref in state.folds() if ref.position is None]
 
 
-def _replay(state: State, scanner: Scanner, log: File, settled: Settled, heads: Heads, *, is_rebuilt: bool) -> None:
+def _replay(state: State, scanner: Scanner, log: File, settled: FoldFile, heads: Heads, *, is_rebuilt: bool) -> None:
     is_first = True
     for count, (_, entry) in enumerate(scanner.entries(blocks_of(log, scanner.offset)), 1):
         if is_first and is_rebuilt and not isinstance(entry, Snapshot) and entry.n != FIRST_ENTRY:
@@ -118,13 +118,13 @@ def _replay(state: State, scanner: Scanner, log: File, settled: Settled, heads: 
                 state.folded(job, ref._replace(position=None, kept=lines[-ref.body :]))
 
 
-def _check_relied(settled: Settled, heads: Heads, relied: tuple[int, str]) -> None:
+def _check_relied(settled: FoldFile, heads: Heads, relied: tuple[int, str]) -> None:
     size, text = relied
     if heads.size < size or settled.checksum_at(size) != text:
         raise LogDamaged("checkpoint.settled is damaged, is not the one of this run, or is missing", HINT)
 
 
-def _newest_snapshot(log: File, settled: Settled, heads: Heads, header: Header) -> tuple[int, int, int] | None:
+def _newest_snapshot(log: File, settled: FoldFile, heads: Heads, header: Header) -> tuple[int, int, int] | None:
     """Return offset and `n` of the snapshot where reading may begin, and what it relies on of checkpoint.settled."""
     for generation, offset, n in reversed(heads.starts):
         if generation != header.generation:

@@ -20,25 +20,25 @@ from typing import Any
 
 import msgspec
 
-from loader.checkpoint.compaction import Upkeep
+from loader.checkpoint.compaction import Compactor
 from loader.checkpoint.folds import FoldRef
 from loader.checkpoint.format import FORMAT, AnyEntry, Doubt, Header, Note, Opened, pack_lines, seed_of
 from loader.checkpoint.queries import fold_slots, ids_in_folds, ids_unfolded, may_hold
-from loader.checkpoint.recover import Taken, create, take
+from loader.checkpoint.recover import OwnedLog, create, take
 from loader.checkpoint.state import State
 from loader.checkpoint.storage import DiskStorage
 from loader.checkpoint.tools import Sizes, Tools, Worker
-from loader.checkpoint.turn import Gathered, Turn
+from loader.checkpoint.turn import Turn, WindowOutcomes
 from loader.checkpoint.windows import Gap, Letter, Place, Slot, check_window, intent_of, letter_of
 from loader.checkpoint.writer import Writer, free_ballast
 from loader.model import Outcome, Window
-from loader.shielded import unhurried
+from loader.shielded import run_shielded
 
 
 class CheckpointLog:
     """The log, taken by this process. Made by `create` or `open`, ended by `close`."""
 
-    def __init__(self, taken: Taken, worker: Worker, sizes: Sizes) -> None:
+    def __init__(self, taken: OwnedLog, worker: Worker, sizes: Sizes) -> None:
         self.state: State = taken.state
         self._taken = taken
         self._worker = worker
@@ -48,7 +48,7 @@ class CheckpointLog:
         self._last_fold: tuple[FoldRef, list[Slot]] | None = None
         seed = seed_of(taken.state.run_id)
         self._writer = Writer(taken.storage, taken.log, seed, taken.next_n, worker)
-        self._upkeep = Upkeep(taken.storage, taken.state, self._writer, taken.settled, worker, sizes)
+        self._upkeep = Compactor(taken.storage, taken.state, self._writer, taken.settled, worker, sizes)
         self._loop = asyncio.get_running_loop()
         self._writer.start(partial(self._upkeep.look, self._flush))
 
@@ -95,7 +95,7 @@ class CheckpointLog:
         return await cls._begin(tools, partial(take, on, run_id, bound, opened, may_be_shorter=may_be_shorter))
 
     @classmethod
-    async def _begin(cls, tools: Tools, work: Callable[[], Taken]) -> CheckpointLog:
+    async def _begin(cls, tools: Tools, work: Callable[[], OwnedLog]) -> CheckpointLog:
         worker = tools.new_worker()
         try:
             return cls(await worker(work), worker, tools.sizes)
@@ -192,7 +192,7 @@ class CheckpointLog:
         if self._is_closed:
             return
         self._is_closed = True
-        await unhurried(self._close())  # a thread may be writing: its file must not be closed under it
+        await run_shielded(self._close())  # a thread may be writing: its file must not be closed under it
 
     async def _close(self) -> None:
         before = self.failure
@@ -280,16 +280,16 @@ class CheckpointLog:
                 outcomes = 0
                 for item in batch:
                     entries += self._entries(item, self._writer.next_n + len(entries))
-                    outcomes += item.count if isinstance(item, Gathered) else 0
+                    outcomes += item.count if isinstance(item, WindowOutcomes) else 0
                 if self._writer.append(entries, outcomes):
                     for entry in entries:
                         self.state.apply(entry)
         except Exception as error:  # noqa: BLE001 - the loop would only log it; whoever waits must hear of it
             self._writer.give_up(error)
 
-    def _entries(self, item: Gathered | Note | Doubt | Window, n: int) -> Sequence[AnyEntry]:
+    def _entries(self, item: WindowOutcomes | Note | Doubt | Window, n: int) -> Sequence[AnyEntry]:
         s = self._writer.synced_n
-        if isinstance(item, Gathered):
+        if isinstance(item, WindowOutcomes):
             return item.entries(self.state, n, s, self._letter)
         if isinstance(item, Note):
             return (Note(n=n, s=s, name=item.name, value=item.value),)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from loader.checkpoint.fold_file import Settled
+from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.folds import FoldRef, slots_of
 from loader.checkpoint.scan import HINT
 from loader.checkpoint.state import State
@@ -15,7 +15,7 @@ from loader.checkpoint.windows import Slot
 from loader.errors import LogDamaged
 
 
-def fold_slots(settled: Settled, ref: FoldRef) -> list[Slot]:
+def fold_slots(settled: FoldFile, ref: FoldRef) -> list[Slot]:
     """Return what a fold says of its lines. Errors: LogDamaged."""
     body = settled.body(ref)
     try:
@@ -24,7 +24,7 @@ def fold_slots(settled: Settled, ref: FoldRef) -> list[Slot]:
         raise LogDamaged(f"the fold of lines {ref.first} to {ref.end - 1} contradicts itself: {error}", HINT) from None
 
 
-def each_range(state: State, settled: Settled, names: Sequence[str] = ()) -> Iterator[tuple[int, int, list[Slot]]]:
+def each_range(state: State, settled: FoldFile, names: Sequence[str] = ()) -> Iterator[tuple[int, int, list[Slot]]]:
     """Yield source, first line and slots of every fold and window, in line order, amendments included.
 
     `names`: fields of Counts; folds in which none of them counts are passed by, unless a line of theirs was amended.
@@ -62,7 +62,7 @@ def ids_in(slots: Iterable[Slot], ids: Collection[int | str]) -> set[int | str]:
     return {slot for slot in slots if isinstance(slot, int | str) and slot in ids}
 
 
-def ids_in_folds(settled: Settled, refs: Iterable[FoldRef], ids: Collection[int | str]) -> set[int | str]:
+def ids_in_folds(settled: FoldFile, refs: Iterable[FoldRef], ids: Collection[int | str]) -> set[int | str]:
     """Return those of the ids that folds on disk hold. Errors: LogDamaged."""
     found: set[int | str] = set()
     for ref in refs:

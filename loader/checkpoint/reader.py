@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from loader.checkpoint.fold_file import NAME as SETTLED
-from loader.checkpoint.fold_file import Settled
+from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.folds import FoldRef
 from loader.checkpoint.load import find_header, read_run
 from loader.checkpoint.queries import each_range
@@ -57,7 +57,7 @@ class AmbiguousLine(NamedTuple):
 class RunReader:
     """A run as it stood when it was read, and its folds, still open. Use it in a `with`."""
 
-    def __init__(self, log: File, settled: Settled, state: State) -> None:
+    def __init__(self, log: File, settled: FoldFile, state: State) -> None:
         self.state = state
         self._log = log
         self._settled = settled
@@ -127,10 +127,10 @@ def read_run_directory(directory: Path, *, storage: Storage | None = None) -> Ru
     on = storage or DiskStorage(directory)
     for _ in range(_RENEWALS):
         log = on.open(LOG, is_writable=False)
-        settled: Settled | None = None
+        settled: FoldFile | None = None
         try:
             found = find_header(log, None, None)
-            settled = Settled(_settled_file(on), found[0].run)
+            settled = FoldFile(_settled_file(on), found[0].run)
             opening = read_run(log, settled, found)
             if on.is_current(LOG, log):
                 return RunReader(log, settled, opening.state)
@@ -184,7 +184,7 @@ def _settled_file(storage: Storage) -> File:
         return BytesFile(b"")
 
 
-def _close(log: File, settled: Settled | None) -> None:
+def _close(log: File, settled: FoldFile | None) -> None:
     log.close()
     if settled:
         settled.file.close()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loader.checkpoint.fold_file import NAME as SETTLED
-from loader.checkpoint.fold_file import Settled
+from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.format import Header, Opened, seal, seed_of
 from loader.checkpoint.generation import next_generation, put_in_place
 from loader.checkpoint.intended import Marks
@@ -29,12 +29,12 @@ _HINT: Final = "Make room or mend the disk, then give the same command again."
 
 
 @dataclass
-class Taken:
+class OwnedLog:
     """A log that belongs to this process."""
 
     storage: Storage
     log: File
-    settled: Settled
+    settled: FoldFile
     marks: Marks
     state: State
     next_n: int
@@ -44,13 +44,13 @@ class Taken:
         _close(self.log, self.settled, self.marks)
 
 
-def create(storage: Storage, header: Header, opened: Opened) -> Taken:
+def create(storage: Storage, header: Header, opened: Opened) -> OwnedLog:
     """Make the log of a new run, durable with its directory entry before anything is sent.
 
     Errors: LogLocked, LogDamaged, LogStorageFailed; FileExistsError where there is one.
     """
     log: File | None = None
-    settled: Settled | None = None
+    settled: FoldFile | None = None
     marks: Marks | None = None
     try:
         log = storage.create(LOG)
@@ -69,18 +69,18 @@ def create(storage: Storage, header: Header, opened: Opened) -> Taken:
     except BaseException:
         _close(log, settled, marks)
         raise
-    return Taken(storage, log, settled, marks, state, next_n)
+    return OwnedLog(storage, log, settled, marks, state, next_n)
 
 
 def take(
     storage: Storage, run_id: str, bound: Mapping[str, Any] | None, opened: Opened, *, may_be_shorter: bool = False
-) -> Taken:
+) -> OwnedLog:
     """Open the log of an existing run.
 
     Errors: LogLocked, LogDamaged, LogStorageFailed.
     """
     log: File | None = None
-    settled: Settled | None = None
+    settled: FoldFile | None = None
     marks: Marks | None = None
     try:
         log = open_locked(storage)
@@ -102,7 +102,7 @@ def take(
         raise
 
 
-def _mend(storage: Storage, log: File, settled: Settled, marks: Marks, opening: Opening, opened: Opened) -> Taken:
+def _mend(storage: Storage, log: File, settled: FoldFile, marks: Marks, opening: Opening, opened: Opened) -> OwnedLog:
     state = opening.state
     if log.size() > opening.good_bytes:
         _cut(storage, log, opening)
@@ -123,7 +123,7 @@ def _mend(storage: Storage, log: File, settled: Settled, marks: Marks, opening: 
         state.header = header
         next_n += 2
     next_n = _open_up(storage, log, state, opened, next_n)
-    return Taken(storage, log, settled, marks, state, next_n)
+    return OwnedLog(storage, log, settled, marks, state, next_n)
 
 
 def _cut(storage: Storage, log: File, opening: Opening) -> None:
@@ -196,27 +196,27 @@ def _lock(log: File) -> None:
         )
 
 
-def _fresh_settled(storage: Storage, run_id: str) -> Settled:
+def _fresh_settled(storage: Storage, run_id: str) -> FoldFile:
     try:
         file = storage.create(SETTLED)
     except FileExistsError:
         raise LogDamaged("there is a checkpoint.settled, but no checkpoint.log", HINT) from None
-    settled = Settled(file, run_id)
+    settled = FoldFile(file, run_id)
     settled.begin()
     return settled
 
 
-def _open_settled(storage: Storage, run_id: str) -> Settled:
+def _open_settled(storage: Storage, run_id: str) -> FoldFile:
     """Open the second file; make it where it is missing, for it can be made anew from a log of the first generation."""
     try:
         file = storage.open(SETTLED)
     except FileNotFoundError:
         file = storage.create(SETTLED)
     file.sync()  # as with the log: what a dead process left may stand in memory only
-    return Settled(file, run_id)
+    return FoldFile(file, run_id)
 
 
-def _close(log: File | None, settled: Settled | None, marks: Marks | None) -> None:
+def _close(log: File | None, settled: FoldFile | None, marks: Marks | None) -> None:
     for file in (log, settled.file if settled else None, marks):
         if file:
             file.close()

@@ -16,7 +16,7 @@ from loader.checkpoint.windows import Gap, LiveWindow
 FOLD_LINES = 4096  # a fold's head costs about 230 bytes: a twentieth of a byte a line
 
 
-class Lane:
+class SourceState:
     """One source: its folds, and its windows that are not folded, by first line."""
 
     __slots__ = ("end", "end_offset", "firsts", "folds", "settled_lines", "windows")

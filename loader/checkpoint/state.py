@@ -23,7 +23,7 @@ from loader.checkpoint.format import (
     Outcomes,
     each_line,
 )
-from loader.checkpoint.source_state import FOLD_LINES, Lane
+from loader.checkpoint.source_state import FOLD_LINES, SourceState
 from loader.checkpoint.windows import Gap, LiveWindow, Slot, id_slots, letter_of, rows_of, tally, window_of
 
 
@@ -47,7 +47,7 @@ class State:
         self.is_shortened = False  # the log came back shorter than it was: see `gaps`
         self.last_n = header.n
         self.amendments: dict[tuple[int, int], Amendment] = {}
-        self.lanes: dict[int, Lane] = {}
+        self.lanes: dict[int, SourceState] = {}
 
     @property
     def run_id(self) -> str:
@@ -124,10 +124,10 @@ class State:
             self.executions += 1
         self.last_n = entry.n
 
-    def _lane(self, source: int) -> Lane:
+    def _lane(self, source: int) -> SourceState:
         lane = self.lanes.get(source)
         if lane is None:
-            lane = self.lanes[source] = Lane()
+            lane = self.lanes[source] = SourceState()
         return lane
 
     def _intend(self, entry: Intent) -> None:
@@ -160,7 +160,7 @@ class State:
                 if place >= at and self._place(lane, line, [slot], entry.n):
                     tally(self.counts, letter_of(slot))
 
-    def _place(self, lane: Lane, first: int, slots: list[Slot], n: int) -> bool:
+    def _place(self, lane: SourceState, first: int, slots: list[Slot], n: int) -> bool:
         """Put first outcomes into their window. False where a fold has them already."""
         live = lane.find(first)
         if live is None:

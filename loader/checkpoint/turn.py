@@ -25,7 +25,7 @@ RangeOf = Callable[[int, int], tuple[int, int]]
 _id_of, _number_of, _source_of = attrgetter("id"), attrgetter("number"), attrgetter("source")
 
 
-class Gathered:
+class WindowOutcomes:
     """The outcomes of lines of one window or fold, each line once."""
 
     __slots__ = (
@@ -147,8 +147,8 @@ class Turn:
     """What was said since the last write, in order."""
 
     def __init__(self) -> None:
-        self._said: list[Gathered | Note | Doubt | Window] = []
-        self._open: dict[tuple[int, int], Gathered] = {}  # by source and first line of window or fold
+        self._said: list[WindowOutcomes | Note | Doubt | Window] = []
+        self._open: dict[tuple[int, int], WindowOutcomes] = {}  # by source and first line of window or fold
         self._places: list[Place] = []  # of single lines, with `_outcomes`
         self._outcomes: list[Outcome] = []
 
@@ -210,16 +210,16 @@ class Turn:
             return
         known = self._open.get((source, first))
         if known is None or not known.is_disjoint(packed):
-            known = self._open[source, first] = Gathered(source, first)
+            known = self._open[source, first] = WindowOutcomes(source, first)
             self._said.append(known)
         known.add(packed, places, outcomes)
 
-    def take(self) -> list[list[Gathered | Note | Doubt | Window]]:
+    def take(self) -> list[list[WindowOutcomes | Note | Doubt | Window]]:
         """Return what was said, in batches; no batch has a window's outcomes twice, for the later amend the earlier."""
-        batches: list[list[Gathered | Note | Doubt | Window]] = [[]]
+        batches: list[list[WindowOutcomes | Note | Doubt | Window]] = [[]]
         keys: set[tuple[int, int]] = set()
         for item in self._said:
-            if isinstance(item, Gathered):
+            if isinstance(item, WindowOutcomes):
                 if (item.source, item.first) in keys:
                     batches.append([])
                     keys = set()

@@ -17,6 +17,7 @@ from loader.credentials import read_credentials
 from loader.errors import UsageError
 from loader.runs import directory as run_directory
 from loader.runs.directory import STANDARD_INPUT, Kind
+from loader.runs.naming import directory_of
 from loader.runs.plan import LoadPlan
 from loader.settings import (
     AmbiguousPolicy,
@@ -45,7 +46,7 @@ def load_settings(kind: Kind, values: Mapping[str, Any], environ: Mapping[str, s
     given = read_credentials(environ, is_canbus=kind == "canbus add", is_needed=not is_dry_run)
     if options.base_url is None:
         options = replace(options, base_url=default_base_url(given.credentials))
-    directory = run_directory.directory_of(values.get("run"), sources[0], target, given.credentials)
+    directory = directory_of(values.get("run"), sources[0], target, given.credentials)
     is_lost = sources == (STANDARD_INPUT,) and not options.is_kept and not is_dry_run
     return LoadPlan(
         sources=sources,

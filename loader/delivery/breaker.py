@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from loader.runtime import World
+from loader.runtime import Runtime
 
 FAULTS_TO_OPEN = 5
 """Faults in a row, without one good answer between them, that open the breaker: a lost connection or two is daily life."""
@@ -28,7 +28,7 @@ Probe = Callable[[], Awaitable[bool]]
 class Breaker:
     """Closed: all go. Open: nobody goes, a probe asks. Half-open: one record goes alone."""
 
-    def __init__(self, world: World, probe: Probe) -> None:
+    def __init__(self, world: Runtime, probe: Probe) -> None:
         self._world = world
         self._probe = probe
         self._state: Literal["closed", "open", "half_open"] = "closed"

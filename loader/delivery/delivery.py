@@ -8,9 +8,9 @@ from typing import Protocol, assert_never
 
 from loader.columns import are_created
 from loader.delivery.chunking import halve
-from loader.delivery.queue import Parcel, Work
+from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
@@ -32,7 +32,7 @@ from loader.model import (
     Unknown,
     Verdict,
 )
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.targets.base import Target
 
 REMEMBERED_ANSWERS = 4096
@@ -60,10 +60,10 @@ class TakesDoubts(Protocol):
 class Parts:
     """What the pieces of one execution share."""
 
-    world: World
+    world: Runtime
     target: Target
-    channel: Channel
-    work: Work
+    channel: Sender
+    work: ChunkQueue
     settlement: Settlement
     reconciler: TakesDoubts
     stop: Stop
@@ -142,7 +142,7 @@ class Delivery:
         breaker = self._parts.channel.breaker
         return self.prove is None and self.before_alone is None and (breaker is None or breaker.is_closed)
 
-    def settle(self, parcels: Sequence[Parcel], replies: Sequence[Response | NoResponse]) -> list[Verdict | None]:
+    def settle(self, parcels: Sequence[QueuedChunk], replies: Sequence[Response | NoResponse]) -> list[Verdict | None]:
         """Read replies, each once, and conclude the records that were all created and about which there is nothing else to say.
 
         Returned is what is left of each: a verdict to act on, or None. Single records are concluded together: nearly every
@@ -187,7 +187,7 @@ class Delivery:
         self._parts.settlement.conclude(chunk.records, verdict.outcomes)
         return None
 
-    async def act(self, parcel: Parcel, verdict: Verdict) -> None:
+    async def act(self, parcel: QueuedChunk, verdict: Verdict) -> None:
         """Do what a verdict asks for."""
         match verdict:
             case Settled():
@@ -207,7 +207,7 @@ class Delivery:
 
     # --- one step for each verdict -------------------------------------------------------------------------------------
 
-    async def _settle(self, parcel: Parcel, verdict: Settled) -> None:
+    async def _settle(self, parcel: QueuedChunk, verdict: Settled) -> None:
         parts = self._parts
         self._mismatches = 0
         self._budget.succeed()
@@ -224,7 +224,7 @@ class Delivery:
                     await self.prove(record, outcome)
                     return
 
-    def _sort_out(self, parcel: Parcel, verdict: Settled) -> None:
+    def _sort_out(self, parcel: QueuedChunk, verdict: Settled) -> None:
         """Conclude what is known of a mixed answer; re-send what was not applied; take the rest into doubt."""
         final: list[tuple[Record, Outcome]] = []
         again: list[Record] = []
@@ -239,11 +239,11 @@ class Delivery:
         self._parts.settlement.conclude([record for record, _ in final], [outcome for _, outcome in final])
         if again:
             chunk = Chunk(tuple(again), parcel.chunk.in_doubt)
-            self._parts.work.put([Parcel(chunk, parcel.attempts)], is_front=True)
+            self._parts.work.put([QueuedChunk(chunk, parcel.attempts)], is_front=True)
         for reason, records in doubtful.items():
             self._parts.reconciler.doubt(records, reason)
 
-    def _retry(self, parcel: Parcel, verdict: Retry) -> None:
+    def _retry(self, parcel: QueuedChunk, verdict: Retry) -> None:
         parts = self._parts
         breaker = parts.channel.breaker
         step = self._policy.next_step(
@@ -263,7 +263,7 @@ class Delivery:
             parts.channel.throttle.pause(seconds)
         parts.work.defer(parcel, seconds)
 
-    async def _split(self, parcel: Parcel, verdict: Split) -> None:
+    async def _split(self, parcel: QueuedChunk, verdict: Split) -> None:
         parts = self._parts
         if verdict.must_ask_first and not await self._confirm_credentials():
             parts.work.defer(parcel, UNCONFIRMED_SECONDS)
@@ -272,14 +272,14 @@ class Delivery:
             self._learn_ceiling(len(parts.target.encode(parcel.chunk).body) // 2)
         if len(parcel.chunk.records) > 1:
             first, second = halve(parcel.chunk)
-            parts.work.put([Parcel(second, parcel.attempts), Parcel(first, parcel.attempts)], is_front=True)
+            parts.work.put([QueuedChunk(second, parcel.attempts), QueuedChunk(first, parcel.attempts)], is_front=True)
             return
         outcome: Outcome = Rejected("target", verdict.code, verdict.message)
         if parcel.chunk.in_doubt:
             outcome = Ambiguous(f"sent twice; the second time it was refused: {verdict.message}")
         parts.settlement.conclude(parcel.chunk.records, [outcome])
 
-    def _doubt(self, parcel: Parcel, verdict: Unknown) -> None:
+    def _doubt(self, parcel: QueuedChunk, verdict: Unknown) -> None:
         parts = self._parts
         if verdict.is_mismatch or verdict.status in SUCCESS_STATUSES:
             # A success that does not fit is perhaps another request's; then our own answer is still to come on that connection.

@@ -8,19 +8,19 @@ is left to the worker: a verdict to act on, a record that goes alone, a token th
 from __future__ import annotations
 
 from loader.delivery.delivery import Delivery, Parts
-from loader.delivery.queue import Parcel
-from loader.delivery.sender import Passage
+from loader.delivery.queue import QueuedChunk
+from loader.delivery.sender import InFlight
 from loader.model import Request, Response, Verdict
 
 
-class Post(Passage):
+class WorkerSlot(InFlight):
     """Where one worker stands. A `world.Follow`."""
 
     __slots__ = ("_crew", "error", "is_out", "parcel", "request", "verdict")
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: FastPath) -> None:
         super().__init__()
-        self.parcel: Parcel | None = None
+        self.parcel: QueuedChunk | None = None
         """The one that is taken and has not been dealt with; None between two."""
         self.is_out = False
         """Whether it may have left."""
@@ -45,11 +45,11 @@ class Post(Passage):
         return self.request
 
 
-class Crew:
+class FastPath:
     """All workers of an execution. `posts` are those whose answers, in `responses`, have come and are not dealt with yet."""
 
     def __init__(self, parts: Parts, delivery: Delivery) -> None:
-        self.posts: list[Post] = []
+        self.posts: list[WorkerSlot] = []
         self.responses: list[Response] = []
         self._parts = parts
         self._delivery = delivery
@@ -66,11 +66,11 @@ class Crew:
             for post in posts:
                 post.error, post.request = error, None
 
-    def _settle(self, posts: list[Post], responses: list[Response]) -> list[Post]:
+    def _settle(self, posts: list[WorkerSlot], responses: list[Response]) -> list[WorkerSlot]:
         """Settle the good answers. Return whose they were: they are free for another record."""
         self._parts.channel.answered(posts, responses)
         parcels = [post.parcel for post in posts if post.parcel is not None]  # an answer has its request
-        free: list[Post] = []
+        free: list[WorkerSlot] = []
         for post, verdict in zip(posts, self._delivery.settle(parcels, responses), strict=True):
             if verdict is None:
                 post.parcel, post.is_out = None, False
@@ -79,10 +79,10 @@ class Crew:
                 post.verdict = verdict
         return free
 
-    def _send_on(self, free: list[Post]) -> None:
+    def _send_on(self, free: list[WorkerSlot]) -> None:
         """Give the next parcels out, and let their requests leave as far as there are tokens."""
         parts = self._parts
-        going: list[Post] = []
+        going: list[WorkerSlot] = []
         requests: list[Request] = []
         for post, parcel in zip(free, parts.work.take_next(len(free)), strict=False):
             post.parcel = parcel

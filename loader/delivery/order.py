@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from loader.model import Record
 
 
-class Turns:
+class SourceOrder:
     """Knows the first outstanding record, whatever the order in which records come and go."""
 
     def __init__(self) -> None:

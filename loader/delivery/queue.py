@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from loader.columns import RecordBlock
 from loader.delivery.chunking import bytes_of
-from loader.delivery.order import Turns, place_of
+from loader.delivery.order import SourceOrder, place_of
 from loader.model import Chunk, Record
 
 MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
@@ -34,7 +34,7 @@ _NO_LOCK = {None}
 GoLater: TypeAlias = Callable[[Record], None]
 
 
-class Parcel(Struct, gc=False):
+class QueuedChunk(Struct, gc=False):
     """One chunk on its way. `attempts` counts its sendings."""
 
     chunk: Chunk
@@ -46,7 +46,7 @@ def has_no_locks(records: Sequence[Record]) -> bool:
     return isinstance(records, RecordBlock) or set(map(_lock_of, records)) == _NO_LOCK
 
 
-class Work:
+class ChunkQueue:
     """Hands parcels to workers. One event loop, no threads."""
 
     def __init__(self, *, lookahead: int, max_outstanding: int, is_ordered: bool = False) -> None:
@@ -57,11 +57,11 @@ class Work:
         self._lookahead = lookahead
         self._max_outstanding = max_outstanding
         self._outstanding_bytes = 0
-        self._fresh: deque[Parcel] = deque()
+        self._fresh: deque[QueuedChunk] = deque()
         self._fresh_records = 0
-        self._later: list[tuple[float, int, Parcel]] = []
+        self._later: list[tuple[float, int, QueuedChunk]] = []
         self._order = 0
-        self._turns = Turns()
+        self._turns = SourceOrder()
         self._locked: dict[str, deque[tuple[Record, GoLater]]] = {}
         self._takers: deque[asyncio.Future[None]] = deque()
         self._changed = asyncio.Event()
@@ -84,7 +84,7 @@ class Work:
         return [record for record in records if record.lock is None or self._acquire(record, go_later or self._send)]
 
     def _send(self, record: Record) -> None:
-        self.put([Parcel(Chunk((record,)))], is_front=True)
+        self.put([QueuedChunk(Chunk((record,)))], is_front=True)
 
     def _acquire(self, record: Record, go_later: GoLater) -> bool:
         lock = record.lock or ""
@@ -127,7 +127,7 @@ class Work:
 
     # --- the workers' side ---------------------------------------------------------------------------------------------
 
-    def put(self, parcels: Iterable[Parcel], *, is_front: bool = False) -> None:
+    def put(self, parcels: Iterable[QueuedChunk], *, is_front: bool = False) -> None:
         """Make parcels ready to be taken."""
         for parcel in parcels:
             if self.is_ordered:
@@ -142,7 +142,7 @@ class Work:
         if self.is_ordered:
             self._fresh = deque(sorted(self._fresh, key=lambda parcel: place_of(parcel.chunk.records[0])))
 
-    def defer(self, parcel: Parcel, seconds: float) -> None:
+    def defer(self, parcel: QueuedChunk, seconds: float) -> None:
         """Make a parcel ready after a while; it goes before fresh ones then."""
         loop = asyncio.get_running_loop()
         self._order += 1
@@ -155,11 +155,11 @@ class Work:
         while self._later and self._later[0][0] <= now + 0.002:
             self.put([heapq.heappop(self._later)[2]], is_front=True)
 
-    def take_now(self) -> Parcel | None:
+    def take_now(self) -> QueuedChunk | None:
         """Return the next parcel as `take` does, or None where that would have to wait."""
         return self._hand_out() if not self._is_closed and self._can_hand_out() else None
 
-    def take_next(self, count: int) -> Sequence[Parcel]:
+    def take_next(self, count: int) -> Sequence[QueuedChunk]:
         """Return the next parcels for so many that were taken and are dealt with; where there are fewer, `done` is to be said."""
         if self._is_closed or self.is_solo or self.is_ordered:
             return ()
@@ -171,7 +171,7 @@ class Work:
         self._tell()
         return parcels
 
-    async def take(self) -> Parcel | None:
+    async def take(self) -> QueuedChunk | None:
         """Return the next parcel, in flight from now on; None when the work is closed."""
         while not self._is_closed:
             if (parcel := self.take_now()) is not None:
@@ -191,7 +191,7 @@ class Work:
             return False
         return not self.is_ordered or self._turns.is_first(self._fresh[0].chunk.records[0])
 
-    def _hand_out(self) -> Parcel:
+    def _hand_out(self) -> QueuedChunk:
         parcel = self._fresh.popleft()
         self._fresh_records -= len(parcel.chunk.records)
         if self.is_solo:
@@ -202,17 +202,17 @@ class Work:
         self._tell()
         return parcel
 
-    def first_alone(self, parcel: Parcel) -> Parcel:
+    def first_alone(self, parcel: QueuedChunk) -> QueuedChunk:
         """Keep the first record of a parcel and put the others back in front."""
         return self._keep(parcel, 1)
 
-    def _keep(self, parcel: Parcel, count: int) -> Parcel:
+    def _keep(self, parcel: QueuedChunk, count: int) -> QueuedChunk:
         records = parcel.chunk.records
         if len(records) <= count:
             return parcel
         first, rest = (Chunk(some, parcel.chunk.in_doubt) for some in (records[:count], records[count:]))
-        self.put([Parcel(rest, parcel.attempts)], is_front=True)
-        return Parcel(first, parcel.attempts)
+        self.put([QueuedChunk(rest, parcel.attempts)], is_front=True)
+        return QueuedChunk(first, parcel.attempts)
 
     def done(self) -> None:
         """Say that a taken parcel is no longer in flight."""

@@ -1,6 +1,6 @@
 """The way to the target: one request after another, each with its token, each answer told to throttle and breaker.
 
-Every request of a run goes through `Channel.send`, probes and look-ups too. The caller holds the concurrency slot (it
+Every request of a run goes through `Sender.send`, probes and look-ups too. The caller holds the concurrency slot (it
 is a worker); the rate token is taken last, directly before the first byte leaves. A request that is on its way is
 never cancelled.
 """
@@ -60,7 +60,7 @@ class LeftCancelled(asyncio.CancelledError):
     """The task was cancelled after its request had left."""
 
 
-class Passage:
+class InFlight:
     """What a sender has out, one request after another. `ticket` is that of the one whose end nobody was told of yet.
 
     A sender that may go on with other records is a `world.Follow`, too; it has to say `answered` first, and `go_on` for
@@ -73,7 +73,7 @@ class Passage:
         self.ticket: Ticket | None = None
 
 
-class Channel:
+class Sender:
     """Sends requests under the throttle. `sending` holds the tasks whose request may have left."""
 
     def __init__(self, transport: Transport, throttle: Throttle) -> None:
@@ -89,7 +89,7 @@ class Channel:
         request: Request,
         *,
         is_record: bool,
-        passage: Passage | None = None,
+        passage: InFlight | None = None,
         follow: Follow | None = None,
         task: asyncio.Task[object] | None = None,
     ) -> Response | NoResponse:
@@ -103,7 +103,7 @@ class Channel:
         """
         if not is_record:
             request = Request(request.method, request.path, request.body, is_alone=True)
-        passage = passage or Passage()
+        passage = passage or InFlight()
         ticket = self.throttle.admit_now() or await self.throttle.admit(is_first=not is_record)
         task = task or asyncio.current_task()
         assert task is not None  # noqa: S101 -- admit was awaited, so there is a task; this tells mypy
@@ -121,7 +121,7 @@ class Channel:
                 self._end(passage, reply, is_record=is_record)
         return reply
 
-    def answered(self, passages: Sequence[Passage], responses: Sequence[Response]) -> None:
+    def answered(self, passages: Sequence[InFlight], responses: Sequence[Response]) -> None:
         """Tell throttle and breaker of answers to records that something may follow at once."""
         tickets = [passage.ticket for passage in passages if passage.ticket is not None]
         is_plain = max(map(_status_of, responses)) < REQUEST_TIMEOUT and len(tickets) == len(passages)
@@ -136,7 +136,7 @@ class Channel:
         if self.breaker is not None:
             self.breaker.succeeded()
 
-    def go_on(self, passages: Sequence[Passage], requests: Sequence[Request]) -> int:
+    def go_on(self, passages: Sequence[InFlight], requests: Sequence[Request]) -> int:
         """Let records' requests follow answers, none of them one that goes alone.
 
         Returns how many of them leave; the rest have to wait for their tokens.
@@ -153,7 +153,7 @@ class Channel:
         if self.breaker is not None:
             self.breaker.was_asked(is_answered=is_useful)
 
-    def _end(self, passage: Passage, reply: Response | NoResponse | None, *, is_record: bool) -> None:
+    def _end(self, passage: InFlight, reply: Response | NoResponse | None, *, is_record: bool) -> None:
         ticket, passage.ticket = passage.ticket, None
         assert ticket is not None  # noqa: S101 -- a request ends once; this tells mypy
         self.traffic.in_flight -= 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from loader.checkpoint import CheckpointLog
 from loader.columns import are_created
-from loader.delivery.queue import Work
+from loader.delivery.queue import ChunkQueue
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
 from loader.model import Created, Outcome, Record, Rejected, Updated
@@ -75,7 +75,7 @@ class RejectGuard:
 class Settlement:
     """Concludes records. `created` counts this execution's creations and updates: they show that others succeed."""
 
-    def __init__(self, log: CheckpointLog, work: Work, stop: Stop, guard: RejectGuard) -> None:
+    def __init__(self, log: CheckpointLog, work: ChunkQueue, stop: Stop, guard: RejectGuard) -> None:
         self.successes = 0
         self.is_order_at_stake = False
         """`--ordered`: a record ended otherwise than created. Were that forgotten, it would be created behind later ones."""

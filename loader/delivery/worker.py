@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 
 from loader.delivery.delivery import Delivery, Parts
-from loader.delivery.fast_path import Crew, Post
+from loader.delivery.fast_path import FastPath, WorkerSlot
 from loader.delivery.sender import LeftCancelled
 from loader.errors import LogStorageFailed
 from loader.model import NoResponse, Response, Retry, Split
@@ -21,10 +21,10 @@ from loader.model import NoResponse, Response, Retry, Split
 class Worker:
     """Delivers parcels until the work is closed."""
 
-    def __init__(self, parts: Parts, delivery: Delivery, crew: Crew) -> None:
+    def __init__(self, parts: Parts, delivery: Delivery, crew: FastPath) -> None:
         self._parts = parts
         self._delivery = delivery
-        self._post = Post(crew)
+        self._post = WorkerSlot(crew)
         self._task: asyncio.Task[object] | None = None
 
     async def run(self) -> None:

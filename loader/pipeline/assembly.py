@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from loader.delivery.delivery import Delivery, Parts
-from loader.delivery.queue import Work
+from loader.delivery.queue import ChunkQueue
 from loader.delivery.retry import RetryPolicy
 from loader.delivery.settlement import RejectGuard, Settlement
 from loader.delivery.stop import Stop
 from loader.pipeline.intake import Intake, Limits
-from loader.pipeline.preflight import Way
-from loader.pipeline.tasks import Execution
+from loader.pipeline.preflight import Preflight
+from loader.pipeline.tasks import Tasks
 from loader.reading.sizes import Sizes
 from loader.reconcile.reconciler import Reconciler
 from loader.runs.opening import OpenRun
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.targets.base import Target
 
 MAX_OUTSTANDING_RECORDS = 20_000
@@ -29,17 +29,17 @@ class Assembly:
     parts: Parts
     delivery: Delivery
     intake: Intake
-    execution: Execution
+    execution: Tasks
     reconciler: Reconciler
     settlement: Settlement
 
 
 def assemble(
-    run: OpenRun, way: Way, target: Target, sizes: Sizes, stop: Stop, world: World, warn: Callable[[str], None]
+    run: OpenRun, way: Preflight, target: Target, sizes: Sizes, stop: Stop, world: Runtime, warn: Callable[[str], None]
 ) -> Assembly:
     """Connect the parts of an execution."""
     options = run.plan.options
-    work = Work(
+    work = ChunkQueue(
         lookahead=sizes.lookahead,
         max_outstanding=max(MAX_OUTSTANDING_RECORDS, 4 * sizes.window_lines),
         is_ordered=options.is_ordered,
@@ -65,7 +65,7 @@ def assemble(
         confirm_credentials=way.is_well,
         learn_ceiling=intake.lower_ceiling,
     )
-    execution = Execution(
+    execution = Tasks(
         parts, delivery, intake, reconciler, concurrency=sizes.concurrency, timeout_seconds=options.timeout_seconds
     )
     return Assembly(parts, delivery, intake, execution, reconciler, settlement)

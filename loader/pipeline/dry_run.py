@@ -12,13 +12,13 @@ from loader.delivery.chunking import Chunker, bytes_of
 from loader.reading.sizes import sizes_of
 from loader.reading.source import FileSource, Opened, read_blocks
 from loader.reading.stdin import StandardInput
-from loader.reading.windows import Draft, Sorter
+from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.redaction import escape
 from loader.report.progress import Observer
 from loader.report.report import Report
 from loader.runs.directory import STANDARD_INPUT, table_of
 from loader.runs.plan import LoadPlan
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.settings import OzariUpdate
 from loader.targets import build_target
 
@@ -29,17 +29,17 @@ MAX_SHOWN = 100
 class Tally:
     """What a dry run found."""
 
-    def __init__(self, plan: LoadPlan, world: World) -> None:
+    def __init__(self, plan: LoadPlan, world: Runtime) -> None:
         self.lines = self.good = self.rejected = self.blank = self.requests = self.body_bytes = 0
         self.told: list[str] = []
         target = build_target(plan.target, plan.credentials, world.new_run_id())
         sizes = sizes_of(target.max_records, plan.options)
         self.target = target
-        self.sorter = Sorter(target, sizes.window_lines)
+        self.sorter = WindowBuilder(target, sizes.window_lines)
         self.max_records = sizes.max_records
         self._max_bytes = plan.options.max_bytes
 
-    def add(self, draft: Draft, name: str) -> None:
+    def add(self, draft: ReadWindow, name: str) -> None:
         """Count a window, and its chunks."""
         self.lines += draft.line_count
         self.good += len(draft.records)
@@ -54,7 +54,7 @@ class Tally:
         self.body_bytes += sum(overhead - 1 + bytes_of(chunk.records) + len(chunk.records) for chunk in chunks)
 
 
-async def rehearse(plan: LoadPlan, observer: Observer | None, world: World) -> Report:
+async def rehearse(plan: LoadPlan, observer: Observer | None, world: Runtime) -> Report:
     """Read everything and count. Errors: SourceError, UsageError."""
     began = world.clock()
     tally = Tally(plan, world)

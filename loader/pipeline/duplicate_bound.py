@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loader.model import Counts
 from loader.rate.throttle import FixedThrottle, Throttle
-from loader.reconcile.doubt import Suspicions
+from loader.reconcile.doubt import Duplicates
 from loader.runs.plan import LoadPlan
 from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
 
@@ -14,12 +14,12 @@ def limits_text(throttle: Throttle) -> str:
     return throttle.describe() if isinstance(throttle, FixedThrottle) else "auto"
 
 
-def ids_of(suspicions: Suspicions) -> tuple[int | str, ...]:
+def ids_of(suspicions: Duplicates) -> tuple[int | str, ...]:
     """List the ids under which records stand once more."""
     return tuple(record_id for twin in suspicions.twins for record_id in twin.ids if record_id is not None)
 
 
-def bound_text(plan: LoadPlan, suspicions: Suspicions, counts: Counts) -> str | None:
+def bound_text(plan: LoadPlan, suspicions: Duplicates, counts: Counts) -> str | None:
     """Say which duplicates are possible, and on what that rests; None where nothing was loaded."""
     if not counts.created + counts.updated + counts.ambiguous:
         return None

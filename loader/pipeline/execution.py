@@ -20,7 +20,7 @@ from loader.model import Updated
 from loader.pipeline.assembly import Assembly, assemble
 from loader.pipeline.duplicate_bound import bound_text, ids_of, limits_text
 from loader.pipeline.open_files import make_room
-from loader.pipeline.preflight import Way, new_throttle
+from loader.pipeline.preflight import Preflight, new_throttle
 from loader.pipeline.reconcile_setup import prepare_remedy
 from loader.pipeline.telemetry import Telemetry, model_counts
 from loader.reading.sizes import sizes_of
@@ -30,7 +30,7 @@ from loader.report.report import Report, Start, State
 from loader.runs import directory as run_directory
 from loader.runs.directory import END_NOTE, STANDARD_INPUT, UNSENT_NOTE, table_of
 from loader.runs.opening import OpenRun
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.settings import OzariUpdate
 from loader.targets import build_target
 from loader.transport.base import Transport
@@ -42,7 +42,7 @@ RATE_NOTE = "rate"
 MAX_WARNINGS = 1_000
 
 
-class Launch:
+class Execution:
     """Holds what the steps share."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Launch:
         run: OpenRun,
         stop: Stop,
         observer: Observer | None,
-        world: World,
+        world: Runtime,
         *,
         word: Word | None = None,
         filter_id: str | None = None,
@@ -72,7 +72,7 @@ class Launch:
         self._sizes = sizes_of(self._target.max_records, plan.options)
         make_room(self._sizes.concurrency)
         self._throttle = new_throttle(plan.options, run.log.state.notes.get(RATE_NOTE), world)
-        self._way = Way(
+        self._way = Preflight(
             self._target,
             plan.credentials,
             plan.options,

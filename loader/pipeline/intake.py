@@ -16,13 +16,13 @@ from typing import Protocol
 from loader.checkpoint import CheckpointLog
 from loader.delivery.chunking import Chunker
 from loader.delivery.delivery import Parts
-from loader.delivery.queue import Parcel
+from loader.delivery.queue import QueuedChunk
 from loader.errors import SourceError
 from loader.model import Record
-from loader.pipeline.resume import Reopening
+from loader.pipeline.resume import Resume
 from loader.reading.lines import Block
 from loader.reading.readers import AnyReader
-from loader.reading.windows import Draft, Sorter
+from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.reconcile.reconciler import Reconciler
 
 
@@ -74,10 +74,10 @@ class Intake:
         self._log = log
         self._readers = readers
         self.limits = limits
-        self._held: list[Draft] = []  # a window that waits for the next one
+        self._held: list[ReadWindow] = []  # a window that waits for the next one
         # Below it lines were intended before, whatever the log knows of that.
         self._marked_ends = {reader.source: log.marked_end(reader.source) for reader in readers}
-        self.reopening = Reopening(
+        self.reopening = Resume(
             parts, reconciler, log, limits.window_lines, self._let_go, asks_first=lambda: self.suspicion is not None
         )
 
@@ -101,14 +101,14 @@ class Intake:
 
     async def _read(self, reader: AnyReader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
-        sorter = Sorter(self._parts.target, self.limits.window_lines)
+        sorter = WindowBuilder(self._parts.target, self.limits.window_lines)
         try:
             return await self._read_lines(reader, sorter)
         except SourceError:
             await self._flush(reader, sorter)  # lines before the fault are good
             raise
 
-    async def _read_lines(self, reader: AnyReader, sorter: Sorter) -> bool:
+    async def _read_lines(self, reader: AnyReader, sorter: WindowBuilder) -> bool:
         number, offset = self._log.state.last_intent_end(reader.source)
         blocks = reader.blocks(offset, number)
         is_last = False
@@ -126,11 +126,11 @@ class Intake:
             self._parts.stop.reach_limit()
         return not is_last and not self._parts.stop.is_requested
 
-    async def _flush(self, reader: AnyReader, sorter: Sorter) -> bool:
+    async def _flush(self, reader: AnyReader, sorter: WindowBuilder) -> bool:
         drafts, self._held = [*self._held, *sorter.flush()], []
         return not drafts or await self._commit(reader, drafts)
 
-    async def _take(self, reader: AnyReader, draft: Draft) -> bool:
+    async def _take(self, reader: AnyReader, draft: ReadWindow) -> bool:
         """Commit a window, or keep it for the next: two intents that are made durable at once cost one sync.
 
         Only where that puts no more records at a crash's mercy than was said, as it is while the target is the quicker one;
@@ -165,7 +165,7 @@ class Intake:
         self.lines_read += left
         return block.first(left), True
 
-    async def _commit(self, reader: AnyReader, drafts: Sequence[Draft]) -> bool:
+    async def _commit(self, reader: AnyReader, drafts: Sequence[ReadWindow]) -> bool:
         """Write the intents, durable, then let the windows' records become work. False: the run is stopping."""
         await self._parts.work.room()
         if self.has_room is not None:
@@ -204,7 +204,7 @@ class Intake:
 
     def put(self, records: Sequence[Record], *, in_doubt: bool = False) -> None:
         """Chunk records that are outstanding already."""
-        self._parts.work.put([Parcel(chunk) for chunk in self.new_chunker(in_doubt=in_doubt).pack(records)])
+        self._parts.work.put([QueuedChunk(chunk) for chunk in self.new_chunker(in_doubt=in_doubt).pack(records)])
 
     def new_chunker(self, *, in_doubt: bool = False) -> Chunker:
         """Make a chunker with the ceiling as it is known now."""

@@ -18,7 +18,7 @@ from loader.delivery.settlement import Sink
 from loader.delivery.stop import Stop
 from loader.errors import LoaderError, RunMismatch
 from loader.pipeline.dry_run import rehearse
-from loader.pipeline.execution import Launch
+from loader.pipeline.execution import Execution
 from loader.pipeline.reconcile_setup import can_ask
 from loader.reconcile.reconciler import Word
 from loader.report.progress import Observer
@@ -26,7 +26,7 @@ from loader.report.report import Report
 from loader.runs.directory import END_NOTE, sizes_of
 from loader.runs.opening import OpenRun, open_run
 from loader.runs.plan import LoadPlan
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.transport.base import Transport
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -39,7 +39,7 @@ async def run_load(
     plan: LoadPlan,
     *,
     observer: Observer | None = None,
-    world: World | None = None,
+    world: Runtime | None = None,
     tools: Tools | None = None,
     sink: Sink | None = None,
     has_room: asyncio.Event | None = None,
@@ -54,7 +54,7 @@ async def run_load(
     `on_signal`: handle SIGHUP, SIGINT and SIGTERM, the first by draining, the second by calling this with the
     signal's number (it is to end the process).
     """
-    world = world or World()
+    world = world or Runtime()
     if plan.is_dry_run:
         return await rehearse(plan, observer, world)
     keep_emulator_here(plan.credentials, plan.options.base_url)
@@ -65,7 +65,7 @@ async def run_load(
             if finished is not None:
                 return finished
             return await carry_out(
-                Launch(run, stop, observer, world, new_transport=new_transport), stop, sink, has_room
+                Execution(run, stop, observer, world, new_transport=new_transport), stop, sink, has_room
             )
 
 
@@ -75,7 +75,7 @@ async def run_reconcile(
     word: Word | None = None,
     filter_id: str | None = None,
     observer: Observer | None = None,
-    world: World | None = None,
+    world: Runtime | None = None,
     tools: Tools | None = None,
     on_signal: Callable[[int], None] | None = None,
 ) -> Report:
@@ -86,17 +86,17 @@ async def run_reconcile(
     """
     keep_emulator_here(plan.credentials, plan.options.base_url)
     plan = replace(plan, options=replace(plan.options, ambiguous=None))
-    world = world or World()
+    world = world or Runtime()
     stop = Stop()
     with handled_signals(stop, on_signal):
         async with open_run(plan, world, tools) as run:
             return await carry_out(
-                Launch(run, stop, observer, world, word=word, filter_id=filter_id), stop, settles_only=True
+                Execution(run, stop, observer, world, word=word, filter_id=filter_id), stop, settles_only=True
             )
 
 
 async def carry_out(
-    launch: Launch,
+    launch: Execution,
     stop: Stop,
     sink: Sink | None = None,
     has_room: asyncio.Event | None = None,

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 
 from loader.delivery.breaker import Breaker
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
 from loader.model import Halt, NoResponse, Retry
 from loader.rate.throttle import AutoThrottle, FixedThrottle, Throttle
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.settings import Credentials, Options
 from loader.targets.base import Identity, Target
 from loader.transport.base import Transport
@@ -26,7 +26,7 @@ SPARE_CONNECTIONS = 4
 """For look-ups and probes, which have no worker's slot."""
 
 
-def new_throttle(options: Options, found_rate: float | None, world: World) -> Throttle:
+def new_throttle(options: Options, found_rate: float | None, world: Runtime) -> Throttle:
     """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found."""
     rate = options.rate
     if rate.per_second is not None:
@@ -35,7 +35,7 @@ def new_throttle(options: Options, found_rate: float | None, world: World) -> Th
     return AutoThrottle(start, clock=world.clock, sleep=world.sleep, draw=world.draw)
 
 
-class Way:
+class Preflight:
     """Asks who we are, and carries every request."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Way:
         throttle: Throttle,
         concurrency: int,
         stop: Stop,
-        world: World,
+        world: Runtime,
         new_transport: Callable[..., Transport] | None = None,
     ) -> None:
         self._patience_seconds = options.patience_seconds
@@ -65,7 +65,7 @@ class Way:
             ca_file=options.ca_file,
             max_records=target.max_records,
         )
-        self.channel = Channel(transport, throttle)
+        self.channel = Sender(transport, throttle)
         self.channel.breaker = Breaker(world, self.is_well)
 
     async def identify(self) -> Identity | None:

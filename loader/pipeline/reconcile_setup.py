@@ -6,7 +6,7 @@ once, before the first record.
 
 from __future__ import annotations
 
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
 from loader.model import Halt, NoResponse, Retry
@@ -16,7 +16,7 @@ from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
 from loader.reconcile.strategies import Asking, AskingUpdates, Remedy, Repeating
 from loader.runs.directory import UNSENT_NOTE
 from loader.runs.opening import OpenRun
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
 from loader.targets import build_capability, build_lookup, build_update_lookup
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
@@ -43,7 +43,7 @@ def _has_word(run: OpenRun) -> bool:
     return isinstance(target, CanbusAdd) or (isinstance(target, OzariInsert) and target.stamp is not None)
 
 
-async def prepare_remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: World) -> None:
+async def prepare_remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) -> None:
     """Choose the remedy and set it up, with the proof that it needs."""
     policy = run.plan.options.ambiguous
     reconciler = assembly.reconciler
@@ -66,7 +66,7 @@ async def prepare_remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Wo
         )
 
 
-async def _remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: World) -> Remedy | None:
+async def _remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) -> Remedy | None:
     target, credentials = run.plan.target, run.plan.credentials
     if isinstance(target, CanbusAdd):
         return Repeating(run.plan.options.max_records, is_in_doubt=True)
@@ -96,7 +96,7 @@ def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | Non
 
 
 async def _ask_capability(
-    run: OpenRun, target: OzariInsert | OzariUpdate, channel: Channel, stop: Stop, world: World
+    run: OpenRun, target: OzariInsert | OzariUpdate, channel: Sender, stop: Stop, world: Runtime
 ) -> QueryEndpoint | NoQueryEndpoint | None:
     """Ask patiently whether the table can be queried. None: the run was stopped meanwhile. Errors: RunStopped."""
     question = build_capability(target, run.plan.credentials)
@@ -117,7 +117,7 @@ async def _ask_capability(
     return None
 
 
-def _demand_proof(run: OpenRun, assembly: Assembly, stop: Stop, world: World) -> None:
+def _demand_proof(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) -> None:
     """Send one record at a time until the word is proved on the first created one.
 
     Before each one the log is told which others have not left: a crash before the proof leaves one record in doubt, not a

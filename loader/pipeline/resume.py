@@ -18,7 +18,7 @@ from loader.reading.cursor import Cursor
 from loader.reading.parsing import BLANK, parse
 from loader.reading.readers import AnyReader
 from loader.reading.source import CHANGED_HINT
-from loader.reading.windows import Draft, Sorter
+from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.reconcile.reconciler import Reconciler
 from loader.reconcile.strategies import AskingUpdates
 from loader.runs.directory import UNSENT_NOTE
@@ -27,7 +27,7 @@ INTERRUPTED = "the process ended before the answer was known"
 FORGOTTEN = "the log came back shorter than it was, and does not know the line"
 
 
-class Reopening:
+class Resume:
     """Takes up what is open, source by source."""
 
     def __init__(
@@ -111,14 +111,14 @@ class Reopening:
             return
         cursor = reader.cursor()
         for gap in gaps:
-            sorter = Sorter(self._parts.target, self._window_lines)
+            sorter = WindowBuilder(self._parts.target, self._window_lines)
             for block in reader.again(cursor, gap.first, gap.offset, gap.end_offset):
                 for draft in sorter.feed(block):
                     await self._doubt_window(draft)
             for draft in sorter.flush():
                 await self._doubt_window(draft)
 
-    async def _doubt_window(self, draft: Draft) -> None:
+    async def _doubt_window(self, draft: ReadWindow) -> None:
         await self._parts.work.room()
         await self._log.intend([draft.window()])
         self._parts.settlement.refuse(*draft.refusals())
@@ -145,7 +145,7 @@ class Reopening:
         """Find the updates behind which another one of the same row was read: to send them again now would undo it."""
         ambiguous, overtaken = {row.line for row in rows}, set[int]()
         by_lock: dict[str | None, list[int]] = {}
-        sorter = Sorter(self._parts.target, self._window_lines)
+        sorter = WindowBuilder(self._parts.target, self._window_lines)
         end = self._log.state.last_intent_end(reader.source)[1]
         for block in chain(reader.again(reader.cursor(), rows[0].line, rows[0].offset or 0, end), (None,)):
             for draft in sorter.flush() if block is None else sorter.feed(block):
@@ -161,10 +161,10 @@ class Reopening:
         free = self._parts.work.admit(records, lambda record: reconciler.doubt([record], reason))
         reconciler.doubt(free, reason)
 
-    def _reread(self, reader: AnyReader, cursor: Cursor, window: Window) -> Draft:
+    def _reread(self, reader: AnyReader, cursor: Cursor, window: Window) -> ReadWindow:
         """Read a window's lines again. Errors: SourceError where they are not the lines that were read before."""
-        sorter = Sorter(self._parts.target, window.end - window.first)
-        drafts: list[Draft] = []
+        sorter = WindowBuilder(self._parts.target, window.end - window.first)
+        drafts: list[ReadWindow] = []
         for block in reader.again(cursor, window.first, window.offset, window.end_offset):
             drafts += sorter.feed(block)
         drafts += sorter.flush()

@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 from loader.delivery.delivery import Delivery, Parts
-from loader.delivery.fast_path import Crew
+from loader.delivery.fast_path import FastPath
 from loader.delivery.worker import Worker
 from loader.errors import LoaderError, SourceError
 from loader.pipeline.intake import Intake
 from loader.reconcile.reconciler import Reconciler
-from loader.shielded import unhurried
+from loader.shielded import run_shielded
 
 Task: TypeAlias = "asyncio.Task[None]"
 
@@ -25,7 +25,7 @@ DRAIN_MARGIN_SECONDS = 5.0
 """Beyond the request's own timeout: after it the transport must have given every request an answer."""
 
 
-class Execution:
+class Tasks:
     """Runs reader, workers and reconciler until the work is done or the run is stopped."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Execution:
         """Do the work. `tick` is called a few times a second. Errors: what a task raised that is not the run's own stop."""
         parts = self._parts
         parts.stop.on_request(parts.work.close)
-        crew = Crew(parts, self._delivery)
+        crew = FastPath(parts, self._delivery)
         workers = [Worker(parts, self._delivery, crew).run() for _ in range(self._concurrency)]
         senders = [self._start(worker, f"worker {n}") for n, worker in enumerate(workers)]
         reconciler = self._start(self._reconciler.run(), "reconciler")
@@ -69,7 +69,7 @@ class Execution:
             raise
         finally:
             parts.work.close()
-            await unhurried(self._end(reader, [reconciler, *senders], [ticker, stopped]))
+            await run_shielded(self._end(reader, [reconciler, *senders], [ticker, stopped]))
         if self._crash is not None:
             raise self._crash
 

@@ -14,7 +14,7 @@ from loader.pipeline.assembly import Assembly
 from loader.rate.throttle import FixedThrottle, Throttle
 from loader.report.report import LimitedBy, Sample
 from loader.runs.opening import OpenRun
-from loader.runtime import World
+from loader.runtime import Runtime
 
 RATE_WINDOW_SECONDS = 5.0
 MACHINE_SHARE = 0.85
@@ -36,7 +36,7 @@ class Point:
 class Telemetry:
     """Takes samples of a running execution."""
 
-    def __init__(self, run: OpenRun, assembly: Assembly, throttle: Throttle, concurrency: int, world: World) -> None:
+    def __init__(self, run: OpenRun, assembly: Assembly, throttle: Throttle, concurrency: int, world: Runtime) -> None:
         self._run = run
         self._assembly = assembly
         self._throttle = throttle

@@ -12,14 +12,14 @@ from typing import Unpack
 
 from loader.model import new_tuple
 from loader.rate import finder as rate
-from loader.rate.admission import MIN_WAIT_SECONDS, Failed, LineThrottle, Outside, Signal, Success, Throttled, Ticket
+from loader.rate.admission import MIN_WAIT_SECONDS, Failed, Outside, QueuedThrottle, Signal, Success, Throttled, Ticket
 
 CANARY_JITTER = 0.1
 CLOSED_GLANCE_SECONDS = 0.05
 """A closed gate may open early, when a request sent before it closed is accepted; it is looked at this often."""
 
 
-class AutoThrottle(LineThrottle):
+class AutoThrottle(QueuedThrottle):
     """Even pacing at the rate that `rate` finds; `start_per_second` is a hint where to begin."""
 
     def __init__(self, start_per_second: float | None = None, **outside: Unpack[Outside]) -> None:

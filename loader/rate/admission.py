@@ -56,7 +56,7 @@ Zero: ask again at once. Infinity: ask again when `wake` is called.
 """
 
 
-class Line:
+class AdmissionQueue:
     """First come, first served, but for those who go first. `give_back` is told of a ticket that nobody could use."""
 
     def __init__(
@@ -177,7 +177,7 @@ class Outside(TypedDict, total=False):
     draw: Callable[[], float]
 
 
-class LineThrottle(ABC):
+class QueuedThrottle(ABC):
     """What both kinds of throttle share: a clock, chance, the line of those who wait, tickets in their order, and pauses."""
 
     def __init__(
@@ -189,7 +189,7 @@ class LineThrottle(ABC):
     ) -> None:
         self._clock = clock or asyncio.get_running_loop().time
         self._draw = draw
-        self._line = Line(self._grant, self._give_back, clock=self._clock, sleep=sleep)
+        self._line = AdmissionQueue(self._grant, self._give_back, clock=self._clock, sleep=sleep)
         self._number = 0
         self._paused_until = -inf
 

@@ -12,7 +12,7 @@ from typing import Unpack
 from aiolimiter import AsyncLimiter
 
 from loader.model import new_tuple
-from loader.rate.admission import MIN_WAIT_SECONDS, LineThrottle, Outside, Signal, Success, Throttled, Ticket
+from loader.rate.admission import MIN_WAIT_SECONDS, Outside, QueuedThrottle, Signal, Success, Throttled, Ticket
 from loader.shielded import at_once
 
 LATENESS_SECONDS = 0.004
@@ -38,7 +38,7 @@ MAX_RETRY_AFTER_SECONDS = 90.0
 """Longer is no pacing signal (rate.md 3.2); our own growing pauses apply."""
 
 
-class FixedThrottle(LineThrottle):
+class FixedThrottle(QueuedThrottle):
     """A token bucket: in no window of one second more than rate + burst, and the mean within 0.5 % while there is work.
 
     A bucket as small as one token loses a little with each late timer. It is made deeper by what may be lost, and

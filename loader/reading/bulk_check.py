@@ -53,7 +53,7 @@ class Layout(NamedTuple):
         return True
 
 
-class PlainLook:
+class BulkCheck:
     """Looks at the lines of one source, part by part."""
 
     def __init__(self, absent: Collection[str], are_good: Callable[[Collection[str]], bool] | None = None) -> None:
@@ -64,7 +64,7 @@ class PlainLook:
         self._failures = 0  # to learn a layout, in a row
         self._pause = 0  # so many parts go by before it is tried again
 
-    def are_plain(self, lines: Sequence[bytes], raw: bytes) -> bool:
+    def all_good(self, lines: Sequence[bytes], raw: bytes) -> bool:
         """Say whether each line is an object that `parse` takes, begins and ends with its braces, and has good names only.
 
         False only means: look at each line. `lines` are some, each with its LF; `raw` is the lines joined.
@@ -125,7 +125,7 @@ def _may_hold_long_digits(raw: bytes) -> bool:
 
 
 def _are_plain_objects(lines: Sequence[bytes], raw: bytes, absent: Collection[str]) -> bool:
-    """See `are_plain`; lines of any layout that begin and end with a brace.
+    """See `all_good`; lines of any layout that begin and end with a brace.
 
     The sums are of terms that can be off in one direction only, so where they agree each line agrees.
     """

@@ -36,7 +36,7 @@ class Block(NamedTuple):
         return self._replace(lines=lines, raw=b"".join(lines))
 
 
-class Splitter:
+class LineSplitter:
     """Cut pieces of a stream into blocks of lines: feed each piece, finish at a clean end.
 
     Only what follows the last LF is kept back; a piece is never joined with the next one as a whole, which would copy

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from loader.errors import UsageError
 from loader.reading.cursor import Cursor, lines_at
-from loader.reading.lines import Block, Splitter
+from loader.reading.lines import Block, LineSplitter
 from loader.reading.source import FileSource, Opened, SourceStopped, read_blocks
 from loader.reading.spool import Spool
 from loader.reading.stdin import Kept, StandardInput
@@ -55,7 +55,7 @@ class FileReader:
 
     def again(self, cursor: Cursor, number: int, offset: int, end: int) -> Iterator[Block]:
         """Read lines once more, from the one that begins at `offset` up to the byte `end`."""
-        return read_again(cursor, Splitter(self.source, number, offset, self._max_line_bytes), offset, end)
+        return read_again(cursor, LineSplitter(self.source, number, offset, self._max_line_bytes), offset, end)
 
     def lines(self, offsets: Iterable[int]) -> Iterator[bytes | None]:
         """Read the single lines that begin at these ascending offsets."""
@@ -105,7 +105,7 @@ class PipeReader:
 
     def again(self, cursor: Cursor, number: int, offset: int, end: int) -> Iterator[Block]:
         """Read kept lines once more, from the one that begins at `offset` up to the byte `end`."""
-        return read_again(cursor, Splitter(self.source, number, offset, self._max_line_bytes), offset, end)
+        return read_again(cursor, LineSplitter(self.source, number, offset, self._max_line_bytes), offset, end)
 
     def lines(self, offsets: Iterable[int]) -> Iterator[bytes | None]:
         """Read the single kept lines that begin at these ascending offsets."""
@@ -129,7 +129,7 @@ class PipeReader:
             self._spool.close()
 
 
-def read_again(cursor: Cursor, splitter: Splitter, offset: int, end: int) -> Iterator[Block]:
+def read_again(cursor: Cursor, splitter: LineSplitter, offset: int, end: int) -> Iterator[Block]:
     """Cut the bytes between two offsets into lines."""
     cursor.move_to(offset)
     for piece in cursor.pieces(end - offset):

@@ -22,7 +22,7 @@ from zlib import crc32
 
 from loader.errors import SourceError
 from loader.reading.compression import BLOCK_BYTES, HEAD_BYTES, PACKED_BYTES, Kind, decompressed, kind_of
-from loader.reading.lines import Block, Splitter
+from loader.reading.lines import Block, LineSplitter
 
 __all__ = ["BOM", "CHANGED_HINT", "Block", "FileSource", "Opened", "SourceStopped", "crc32", "read_blocks"]
 
@@ -130,7 +130,7 @@ def read_blocks(
     Units: `max_line_bytes` counts a line without its line end.
     Errors: SourceError, after every whole line before the fault; its message names the last good line. SourceStopped.
     """
-    splitter = Splitter(source, number, offset, max_line_bytes)
+    splitter = LineSplitter(source, number, offset, max_line_bytes)
     try:
         first, skipped = b"", 0
         chunks = opened.chunks(max(0, offset - 1) if number > 1 else offset, block_bytes)

@@ -16,7 +16,7 @@ from isal.isal_zlib import crc32
 
 from loader.columns import RecordBlock, Splice
 from loader.model import Record, Rejected, Window
-from loader.reading.bulk_check import PlainLook
+from loader.reading.bulk_check import BulkCheck
 from loader.reading.lines import Block
 from loader.reading.parsing import BLANK, parse
 
@@ -25,7 +25,7 @@ MAX_WINDOW_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class Draft:
+class ReadWindow:
     """A window that was read. `records` are sendable; `refused` have their outcome already; the rest of the lines is blank."""
 
     source: int
@@ -67,8 +67,8 @@ class Shaper(Protocol):
         ...
 
 
-class Sorter:
-    """Turns blocks into drafts. Pure but for what it accumulates: the lines of the next window of one source."""
+class WindowBuilder:
+    """SourceOrder blocks into drafts. Pure but for what it accumulates: the lines of the next window of one source."""
 
     def __init__(self, target: Shaper, window_lines: int) -> None:
         self._target = target
@@ -78,14 +78,14 @@ class Sorter:
         self._raw: list[bytes] = []
         self._lines: list[bytes] = []  # where each becomes a request of its own, and they are plain
         splice = target.splice
-        self._look = None if splice is None else PlainLook(splice.absent, splice.are_good)
+        self._look = None if splice is None else BulkCheck(splice.absent, splice.are_good)
         self._is_plain = True
 
-    def feed(self, block: Block) -> list[Draft]:
+    def feed(self, block: Block) -> list[ReadWindow]:
         """Take a block; return the drafts that are full now."""
         if block.too_long_bytes:
             return self._skip(block)
-        full: list[Draft] = []
+        full: list[ReadWindow] = []
         number, at, start = block.number, 0, 0
         while at < len(block.lines):
             if not self._line_count:
@@ -100,12 +100,12 @@ class Sorter:
                 full += self.flush()
         return full
 
-    def flush(self) -> list[Draft]:
+    def flush(self) -> list[ReadWindow]:
         """Return what is left."""
         if not self._line_count:
             return []
         raw = b"".join(self._raw)
-        draft = Draft(self._source, self._number, self._offset, self._line_count, self._byte_count, crc32(raw))
+        draft = ReadWindow(self._source, self._number, self._offset, self._line_count, self._byte_count, crc32(raw))
         splice = self._target.splice
         if splice is not None and self._is_plain:
             raw = raw if raw.endswith(b"\n") else raw + b"\n"
@@ -128,11 +128,11 @@ class Sorter:
         if not raw.endswith(b"\n"):
             lines = [*lines[:-1], lines[-1] + b"\n"]
             raw += b"\n"
-        self._is_plain = self._look.are_plain(lines, raw)
+        self._is_plain = self._look.all_good(lines, raw)
         if self._target.max_records == 1:
             self._lines += lines
 
-    def _one_by_one(self, draft: Draft, lines: list[bytes]) -> list[Record]:
+    def _one_by_one(self, draft: ReadWindow, lines: list[bytes]) -> list[Record]:
         """Put each line where it belongs."""
         parse_line, shape, source = parse, self._target.shape, draft.source
         starts = accumulate(map(len, lines), initial=draft.first_offset)
@@ -150,10 +150,10 @@ class Sorter:
                 draft.refused.append((Record(source, place, start, b""), record))  # type: ignore[arg-type]  # type() is no narrowing
         return records
 
-    def _skip(self, block: Block) -> list[Draft]:
+    def _skip(self, block: Block) -> list[ReadWindow]:
         """Make an over-long line a window of its own: its checksum cannot be joined to its neighbours'."""
         size = block.too_long_bytes
-        draft = Draft(block.source, block.number, block.offset, line_count=1, byte_count=size, crc=block.crc)
+        draft = ReadWindow(block.source, block.number, block.offset, line_count=1, byte_count=size, crc=block.crc)
         message = f"the line has {size} bytes; raise --max-line-bytes to load it"
         draft.refused.append(
             (Record(block.source, block.number, block.offset, b""), Rejected("parse", "too_long", message))

@@ -42,7 +42,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class Duplicate:
     """A record that stands in the target more than once."""
 
     source: int
@@ -51,8 +51,8 @@ class Twin:
 
 
 @dataclass(slots=True)
-class Suspicions:
+class Duplicates:
     """What the report says of duplicates: proved ones, and records that were re-sent blindly by the user's word."""
 
-    twins: list[Twin] = field(default_factory=list)
+    twins: list[Duplicate] = field(default_factory=list)
     blind: int = 0

@@ -18,17 +18,17 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 from loader.checkpoint import Spot, iter_unknown_ids
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import LogStorageFailed, RunStopped
 from loader.model import Created, Halt, Response
 from loader.reading.line_walk import LineWalk
-from loader.reconcile.doubt import Twin
+from loader.reconcile.doubt import Duplicate
 from loader.reconcile.row_matches import CREATED, DOUBTFUL, Match, Matches, Wanted, Was
 from loader.runs.ids import Keys
 from loader.runs.opening import OpenRun
 from loader.runs.rejects import ambiguous, reopen
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.settings import CanbusAdd
 from loader.targets import build_canbus_records
 from loader.targets.canbus.records import Page
@@ -82,9 +82,9 @@ class Learner:
     def __init__(
         self,
         run: OpenRun,
-        channel: Channel,
+        channel: Sender,
         stop: Stop,
-        world: World,
+        world: Runtime,
         filter_id: str,
         *,
         watch: Callable[[], None],
@@ -92,7 +92,7 @@ class Learner:
     ) -> None:
         target = run.plan.target
         assert isinstance(target, CanbusAdd)  # noqa: S101 -- `config` lets no other come here; this tells mypy
-        self.twins: list[Twin] = []
+        self.twins: list[Duplicate] = []
         """Records that stand in the list several times under their stamp."""
         self._is_stamped = target.stamp is not None
         self._item = target.stamp or target.key or ""
@@ -221,7 +221,7 @@ class Learner:
             doubtful = [record for record, _ in twins if record.was == DOUBTFUL]
             self._settle(doubtful, [Created(None)] * len(doubtful))
             await self._run.log.sync()
-            self.twins += [Twin(record.source, record.number, ids) for record, ids in twins][
+            self.twins += [Duplicate(record.source, record.number, ids) for record, ids in twins][
                 : MAX_TWINS - len(self.twins)
             ]
         return count

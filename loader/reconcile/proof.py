@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.model import (
     Chunk,
@@ -26,7 +26,7 @@ from loader.model import (
     Verdict,
 )
 from loader.reconcile.strategies import Known, Missing, Open, Remedy
-from loader.runtime import World
+from loader.runtime import Runtime
 
 DUPLICATE = "7012"
 """Canbus' code for a duplicate value in a unique item (apis.md 2.3, [D] CB-add-old)."""
@@ -58,7 +58,7 @@ class TakesBack(Protocol):
 class StampProof:
     """Asks for the first created record by its stamp."""
 
-    def __init__(self, remedy: Remedy, stop: Stop, world: World, proved: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, remedy: Remedy, stop: Stop, world: Runtime, proved: Callable[[], Awaitable[None]]) -> None:
         self._remedy = remedy
         self._stop = stop
         self._world = world
@@ -101,9 +101,9 @@ class UniqueProof:
     def __init__(
         self,
         target: TakesBack,
-        channel: Channel,
+        channel: Sender,
         stop: Stop,
-        world: World,
+        world: Runtime,
         proved: Callable[[], Awaitable[None]],
         settle_seconds: float,
     ) -> None:

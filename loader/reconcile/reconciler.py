@@ -17,13 +17,13 @@ from typing import Literal, TypeAlias, assert_never
 
 from loader.delivery.chunking import Chunker
 from loader.delivery.order import place_of
-from loader.delivery.queue import Parcel, Work
+from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
 from loader.model import Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected
-from loader.reconcile.doubt import Doubt, Fault, Suspicions, Twin
+from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
 from loader.reconcile.strategies import Asking, Known, Later, Missing, Open, Remedy, SendAgain
-from loader.runtime import World
+from loader.runtime import Runtime
 
 Word: TypeAlias = Literal["accept", "resend"]
 
@@ -40,8 +40,8 @@ class Reconciler:
 
     def __init__(
         self,
-        world: World,
-        work: Work,
+        world: Runtime,
+        work: ChunkQueue,
         settlement: Settlement,
         stop: Stop,
         *,
@@ -59,7 +59,7 @@ class Reconciler:
         """Nothing was created by which the word could be proved: then what is found counts, and absence does not."""
         self.on_found: Callable[[], Awaitable[None]] | None = None
         """Set while a record that is found by its stamp would prove the stamp."""
-        self.suspicions = Suspicions()
+        self.suspicions = Duplicates()
         self._world = world
         self._work = work
         self._settlement = settlement
@@ -89,7 +89,7 @@ class Reconciler:
         if self.is_blind:
             self.suspicions.blind += len(records)
             for record in records:
-                self._work.defer(Parcel(Chunk((record,)), attempts=1), EARLY_LOOK_SECONDS)
+                self._work.defer(QueuedChunk(Chunk((record,)), attempts=1), EARLY_LOOK_SECONDS)
             return
         now = self._world.clock()
         for record in records:
@@ -183,7 +183,7 @@ class Reconciler:
             else:
                 self._apply(doubt, lesson, remedy)
         self._work.put(
-            [Parcel(chunk, attempts=1) for chunk in self._chunks(again, is_in_doubt=is_in_doubt)], is_front=True
+            [QueuedChunk(chunk, attempts=1) for chunk in self._chunks(again, is_in_doubt=is_in_doubt)], is_front=True
         )
         self._end_unbelieved()
         self._changed.set()
@@ -211,7 +211,7 @@ class Reconciler:
         match lesson:
             case Known(outcome, twins):
                 if twins:
-                    self.suspicions.twins.append(Twin(record.source, record.number, twins))
+                    self.suspicions.twins.append(Duplicate(record.source, record.number, twins))
                 self._conclude(record, outcome)
             case Later():
                 self._push(doubt, now + ASK_AGAIN_SECONDS * (0.5 + self._world.draw()))
@@ -234,7 +234,7 @@ class Reconciler:
             self._worded.add(place_of(record))
             self._pending.discard(place_of(record))
             self.suspicions.blind += 1
-            self._work.put([Parcel(Chunk((record,)), attempts=1)])
+            self._work.put([QueuedChunk(Chunk((record,)), attempts=1)])
         else:
             self._conclude(record, Ambiguous(reason))
 
@@ -247,7 +247,7 @@ class Reconciler:
         self._pending.discard(place_of(record))
         if isinstance(remedy, Asking):
             self._second_looks.append(record)
-        self._work.put([Parcel(Chunk((record,)), attempts=1)], is_front=True)
+        self._work.put([QueuedChunk(Chunk((record,)), attempts=1)], is_front=True)
 
     def _repeat(self, doubt: Doubt, remedy: Remedy, again: list[Record]) -> None:
         record = doubt.record
@@ -288,7 +288,7 @@ class Reconciler:
             batch = self._second_looks[: remedy.size_after(0)]
             for record, ids in zip(batch, await remedy.twins(batch), strict=True):
                 if ids:
-                    self.suspicions.twins.append(Twin(record.source, record.number, ids))
+                    self.suspicions.twins.append(Duplicate(record.source, record.number, ids))
             del self._second_looks[: len(batch)]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from loader.checkpoint import CheckpointLog
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.model import (
     Absent,
     Created,
@@ -93,7 +93,7 @@ class Remedy(Protocol):
 class Asking:
     """Ask by key or stamp. By key, a row counts only if the log does not hold its id already."""
 
-    def __init__(self, lookup: Lookup, channel: Channel, log: CheckpointLog, *, is_exact: bool) -> None:
+    def __init__(self, lookup: Lookup, channel: Sender, log: CheckpointLog, *, is_exact: bool) -> None:
         self.can_ask_early = True
         self.max_faults = FAULTS_TO_REJECT
         self._lookup = lookup
@@ -190,7 +190,7 @@ class AskingUpdates:
     can_ask_early = False
     max_faults = FAULTS_TO_REJECT
 
-    def __init__(self, lookup: UpdateLookup, channel: Channel) -> None:
+    def __init__(self, lookup: UpdateLookup, channel: Sender) -> None:
         self._lookup = lookup
         self._channel = channel
 

@@ -9,14 +9,14 @@ import msgspec
 import orjson
 
 from loader.checkpoint import Counts
-from loader.checkpoint.repair.examine import Finding, Verdict
+from loader.checkpoint.repair.examine import Damage, Soundness
 from loader.redaction import escape, plain_json
 from loader.report import wording
 
 _SHOWN = 12
 """Findings, and ranges of lines, that are named one by one; the JSON has all."""
 
-_MEANING: dict[Verdict, str] = {
+_MEANING: dict[Soundness, str] = {
     "sound": "every checksum and every number is right",
     "torn": "the last write was cut short, which is harmless: the next opening takes it off",
     "shortened": "the log came back shorter than it was",
@@ -33,14 +33,14 @@ class LogReport:
     """
 
     run: str
-    verdict: Verdict
+    verdict: Soundness
     log_bytes: int
     entries: int
     generation: int
     settled_bytes: int
     folds: int
     counts: Counts
-    findings: tuple[Finding, ...]
+    findings: tuple[Damage, ...]
     doubtful: tuple[tuple[int, int, int], ...]
     behind: tuple[tuple[int, int, int | None], ...]
     has_sources: bool

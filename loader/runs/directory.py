@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, cast
 import msgspec
 
 from loader.errors import LogDamaged, LogError, LogStorageFailed, RunMismatch, UsageError
-from loader.settings import CanbusAdd, CanbusCredentials, Credentials, Options, OzariInsert, OzariUpdate, TargetSettings
+from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, TargetSettings
 from loader.targets.base import Identity
 
 RUN_FILE = "run.json"
@@ -151,22 +151,6 @@ def _shown(value: object) -> str:
 
 
 # --- the directory ----------------------------------------------------------------------------------------------------
-
-
-def directory_of(run: str | None, source: str, target: TargetSettings, credentials: Credentials) -> Path:
-    """Return the run directory: the one that is named, else one beside the source."""
-    if run is not None:
-        if not run:
-            raise UsageError("--run names no directory", "add --run DIR")
-        return Path(run)
-    if isinstance(credentials, CanbusCredentials):
-        return default_directory(source, "canbus", credentials.tenant_id)
-    return default_directory(source, "ozari", table_of(target) or "")
-
-
-def default_directory(source: str, target: str, table: str) -> Path:
-    """Name the run directory of a source: `SOURCE.<target>-<table>.run`, beside it."""
-    return Path(f"{source}.{target}-{table}.run")
 
 
 def describe_source(path: str, directory: Path) -> SourceInfo:

@@ -23,7 +23,7 @@ from loader.settings import OzariUpdate, TargetSettings
 from loader.targets.stamps import Stamps
 
 
-class Created(NamedTuple):
+class CreatedRow(NamedTuple):
     """One created record."""
 
     source: int
@@ -33,7 +33,7 @@ class Created(NamedTuple):
     key: str | None
 
 
-def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[Created]:
+def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[CreatedRow]:
     """Yield the created records of a run, by source and line."""
     keys = Keys(info.settings, info.run)
     for source, group in groupby(iter_ids(directory), key=lambda row: row[0]):
@@ -42,7 +42,7 @@ def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[Created]:
         try:
             for _, number, record_id in group:
                 offset, data = lines.find(number)
-                yield Created(source, number, offset, record_id, keys.of(source, number, data))
+                yield CreatedRow(source, number, offset, record_id, keys.of(source, number, data))
         finally:
             if opened is not None:
                 opened.close()

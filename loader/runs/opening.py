@@ -25,7 +25,7 @@ from loader.reading.spool import Spool
 from loader.runs import directory as run_directory
 from loader.runs.directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 from loader.runs.plan import LoadPlan, asks_first
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.urls import default_base_url, origin
 
 
@@ -42,7 +42,7 @@ class OpenRun:
 
 
 @contextlib.asynccontextmanager
-async def open_run(plan: LoadPlan, world: World, tools: Tools | None = None) -> AsyncIterator[OpenRun]:
+async def open_run(plan: LoadPlan, world: Runtime, tools: Tools | None = None) -> AsyncIterator[OpenRun]:
     """Open or create the run of a plan, and hold it; its log stands on `tools`. Errors: RunMismatch, SourceError, LogError."""
     directory = plan.run_directory
     sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
@@ -57,7 +57,7 @@ async def open_run(plan: LoadPlan, world: World, tools: Tools | None = None) -> 
         await run.log.close()
 
 
-async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: World, tools: Tools | None) -> OpenRun:
+async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: Runtime, tools: Tools | None) -> OpenRun:
     directory = plan.run_directory
     recorded = run_directory.read(directory) if run_directory.exists(directory) else None
     asked = _asked(plan, sources, recorded.run if recorded else world.new_run_id(), world)
@@ -92,7 +92,7 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: World, 
     return OpenRun(plan, info, log, [], is_resumed=True, has_grown=has_grown)
 
 
-def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, world: World) -> RunInfo:
+def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, world: Runtime) -> RunInfo:
     from loader import __version__
 
     return RunInfo(

@@ -15,7 +15,7 @@ from loader.reading.lines import Block
 from loader.reading.source import CHANGED_HINT, Opened, read_blocks
 from loader.reading.spool import Spool
 from loader.reading.stdin import Kept
-from loader.reading.windows import Draft, Sorter
+from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.runs.directory import STANDARD_INPUT, RunInfo
 from loader.runs.rejects import reopen
 
@@ -23,7 +23,7 @@ from loader.runs.rejects import reopen
 class SourcesAgain:
     """The sources of a run, read once more in windows. Errors: SourceError."""
 
-    def __init__(self, directory: Path, info: RunInfo, sorter: Sorter) -> None:
+    def __init__(self, directory: Path, info: RunInfo, sorter: WindowBuilder) -> None:
         self._directory = directory
         self._info = info
         self._sorter = sorter
@@ -62,7 +62,7 @@ class SourcesAgain:
 
     def _drafts(
         self, source: int, line: int, offset: int, *, end_line: int | None = None, end_offset: int | None = None
-    ) -> Iterator[Draft]:
+    ) -> Iterator[ReadWindow]:
         opened = reopen(self._info, source, self._directory, _refuse)
         assert opened is not None  # noqa: S101 - `_refuse` raises where it would be None
         try:

@@ -1,7 +1,7 @@
 """What every answer has in common, whichever target sent it: statuses that mean the same everywhere, bodies, texts, Retry-After.
 
-Every function is total: no status, header or byte makes one raise. Foreign text leaves here only through `Plain`, which takes the
-target's secrets out of it (a server or a proxy may echo a request) and makes it safe to show.
+Every function is total: no status, header or byte makes one raise. Foreign text leaves here only through `Redactor`, which
+takes the target's secrets out of it (a server or a proxy may echo a request) and makes it safe to show.
 A status speaks of the request's effect and of nothing else; the body is asked only where the status leaves a choice.
 """
 
@@ -32,7 +32,7 @@ C_DATE = re.compile(r"[A-Za-z]{3} ([A-Za-z]{3}) +([0-9]{1,2}) ([0-9:]{8}) ([0-9]
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-class Plain:
+class Redactor:
     """Makes foreign text fit to show: without secrets, on one line, cut. Holds secrets; shows none."""
 
     __slots__ = ("_secrets", "_telling")

@@ -22,7 +22,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from loader.transport.batched_writes import Outbox
 from loader.transport.http import JOINED_BYTES, SLICE_BYTES, head_fields
-from loader.transport.pool import Watched
+from loader.transport.pool import WatchedProtocol
 from loader.transport.request_heads import Ends, Heads
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Attempt(Payload):
         self._task = asyncio.current_task(loop)
         self._cancelling = 0 if self._task is None else self._task.cancelling()
         self.loop = loop
-        self.protocol: Watched | None = None
+        self.protocol: WatchedProtocol | None = None
         """The connection it is made on, once that is known; None also for one that is used once."""
         self.due = 0.0
         self.is_alone = is_alone
@@ -85,7 +85,7 @@ class Attempt(Payload):
         """Return the headers that the body brings: none, they are those of the request."""
         return self._no_headers
 
-    def begin(self, protocol: Watched | None) -> None:
+    def begin(self, protocol: WatchedProtocol | None) -> None:
         """Note that it is being sent. Errors: ClientError where it was before."""
         if self.is_begun:
             message = "an attempt may not be sent twice"
@@ -165,7 +165,7 @@ class MarkedRequest(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Send, unless the connection is not to be used any more. Errors: those of aiohttp, and of `Attempt.begin`."""
         attempt = ATTEMPT.get()
-        protocol = conn.protocol if isinstance(conn.protocol, Watched) else None
+        protocol = conn.protocol if isinstance(conn.protocol, WatchedProtocol) else None
         attempt.begin(protocol)
         if protocol is not None:
             is_small = len(attempt.body) <= JOINED_BYTES and self.proxy is None and CAN_MAKE_ANSWERS
@@ -185,7 +185,7 @@ class MarkedRequest(aiohttp.ClientRequest):
             self.headers[hdrs.CONTENT_LENGTH] = str(size)
         return await super().send(conn)
 
-    def _put(self, attempt: Attempt, protocol: Watched, head: bytes) -> aiohttp.ClientResponse:
+    def _put(self, attempt: Attempt, protocol: WatchedProtocol, head: bytes) -> aiohttp.ClientResponse:
         """Let the whole request leave with those of this turn, and return its answer, which has yet to come."""
         body = attempt.body
         self.outbox.put(attempt, protocol, head + self.ends[len(body) or self.method] + body)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, TypeAlias
 
-from loader.transport.pool import ROUND, Watched, talking
+from loader.transport.pool import ROUND, WatchedProtocol, talking
 
 
 class Leaving(Protocol):
@@ -31,7 +31,7 @@ class Leaving(Protocol):
         ...
 
 
-Waiting: TypeAlias = tuple[Leaving, Watched, bytes]
+Waiting: TypeAlias = tuple[Leaving, WatchedProtocol, bytes]
 
 
 class Outbox:
@@ -41,7 +41,7 @@ class Outbox:
         self._loop = loop
         self._waiting: list[Waiting] = []
 
-    def put(self, attempt: Leaving, protocol: Watched, data: bytes) -> None:
+    def put(self, attempt: Leaving, protocol: WatchedProtocol, data: bytes) -> None:
         """Let a whole request leave on a connection. What becomes of it shows in the attempt's marks, and in what comes."""
         if not self._waiting:
             self._loop.call_soon(self._let_go)
@@ -64,7 +64,7 @@ class Outbox:
                     protocol.close()  # the attempt learns it from the loss
 
 
-def _write(attempt: Leaving, protocol: Watched, data: bytes) -> None:
+def _write(attempt: Leaving, protocol: WatchedProtocol, data: bytes) -> None:
     attempt.leave()
     transport = protocol.transport
     assert transport is not None  # noqa: S101 -- it may be used; this tells mypy

@@ -37,7 +37,7 @@ from loader.transport.http import (
     max_answer_bytes,
     timeouts_of,
 )
-from loader.transport.lean_connection import Exchange, Line, Means
+from loader.transport.lean_connection import Exchange, LeanConnection, Shared
 from loader.transport.lean_protocol import Handler
 from loader.transport.pool import KEEPALIVE_SECONDS, CheckedConnector, make_tls
 from loader.transport.request_heads import Heads
@@ -66,9 +66,9 @@ class LeanTransport:
         self._door = ClientRequest("POST", url, loop=self._loop)
         self._timeouts = timeouts_of(timeout_seconds)
         self._deadlines = Deadlines(self._loop, timeout_seconds)
-        self._means = Means(self._loop, self._deadlines, max_answer_bytes(max_records), self._heads)
+        self._means = Shared(self._loop, self._deadlines, max_answer_bytes(max_records), self._heads)
         # The one that was busy last goes next: few connections stay warm, the others grow old and are closed.
-        self._idle: list[Line] = []
+        self._idle: list[LeanConnection] = []
 
     async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
         """Send the request and read its answer. Errors: none but CancelledError."""
@@ -77,7 +77,7 @@ class LeanTransport:
             return NoResponse(is_sent=False, error=NOT_OURS, fatal_hint=CHECK_URL)
         exchange = Exchange(self._means, None if request.is_alone else follow)
         self._deadlines.begin(exchange)
-        line: Line | None = None
+        line: LeanConnection | None = None
         is_whole = False
         try:
             line = self._idle_line(is_alone=request.is_alone) or await self._new_line()
@@ -107,7 +107,7 @@ class LeanTransport:
 
     # --- connections ----------------------------------------------------------------------------------------------------
 
-    def _idle_line(self, *, is_alone: bool = False) -> Line | None:
+    def _idle_line(self, *, is_alone: bool = False) -> LeanConnection | None:
         if is_alone:
             if self._idle:  # it counts against the limit too, so it makes room for a new one
                 self._idle.pop(0).connection.close()
@@ -120,13 +120,13 @@ class LeanTransport:
             line.connection.close()
         return None
 
-    async def _new_line(self) -> Line:
+    async def _new_line(self) -> LeanConnection:
         try:
-            return Line(await self._connector.connect(self._door, traces=[], timeout=self._timeouts))
+            return LeanConnection(await self._connector.connect(self._door, traces=[], timeout=self._timeouts))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
 
-    def _put_back(self, line: Line, *, is_whole: bool) -> None:
+    def _put_back(self, line: LeanConnection, *, is_whole: bool) -> None:
         if is_whole and line.protocol.may_be_used():
             line.idle_since = self._loop.time()
             self._idle.append(line)

@@ -37,7 +37,7 @@ BUFFERED_BYTES = 64 * 1024
 """Up to here a body counts as uploaded when it was handed over; a larger one when the connection has drained."""
 
 
-class Line:
+class LeanConnection:
     """A connection between two exchanges, or in one."""
 
     __slots__ = ("connection", "idle_since", "protocol")
@@ -49,7 +49,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Means:
+class Shared:
     """What the exchanges of a transport share. `heads`: see `Heads`."""
 
     loop: asyncio.AbstractEventLoop
@@ -85,7 +85,7 @@ class Means:
             exchange.go_on(line, follow, response)
 
 
-Answered: TypeAlias = "tuple[Exchange, Line, Follow, Response]"
+Answered: TypeAlias = "tuple[Exchange, LeanConnection, Follow, Response]"
 """A whole answer that something may follow."""
 
 
@@ -105,12 +105,12 @@ class Exchange:
         "line",
     )
 
-    def __init__(self, means: Means, follow: Follow | None) -> None:
+    def __init__(self, means: Shared, follow: Follow | None) -> None:
         self.due = 0.0
         self.is_expired = False
         self.is_sent = False
         self.is_uploaded = False
-        self.line: Line | None = None
+        self.line: LeanConnection | None = None
         self._means = means
         self._follow = follow
         self._sent_at = 0.0
@@ -125,7 +125,7 @@ class Exchange:
         if transport is not None:
             transport.abort()
 
-    async def run(self, line: Line, head: bytes, request: Request) -> Response:
+    async def run(self, line: LeanConnection, head: bytes, request: Request) -> Response:
         """Send the request, and whatever follows; return the last answer. Errors: whatever ended the connection."""
         self.line, protocol = line, line.protocol
         self._answer = self._means.loop.create_future()
@@ -166,7 +166,7 @@ class Exchange:
         self.wake(response or begun)
         return None
 
-    def go_on(self, line: Line, follow: Follow, response: Response) -> None:
+    def go_on(self, line: LeanConnection, follow: Follow, response: Response) -> None:
         """Let the request leave that follows the answer, where there is one; else wake the task."""
         try:
             request = follow.next()
@@ -211,7 +211,7 @@ class Exchange:
         seconds = self._means.loop.time() - self._sent_at
         return Response(message.code, headers, body, is_complete, is_uploaded, seconds)
 
-    def _send(self, line: Line, head: bytes, request: Request) -> None:
+    def _send(self, line: LeanConnection, head: bytes, request: Request) -> None:
         """Hand the request over, a large one beside the reading of its answer. Errors: before the first byte only."""
         protocol, body = line.protocol, request.body
         protocol.expect()

@@ -17,7 +17,7 @@ from aiohttp.http import HttpResponseParser
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from loader.transport.pool import Watched
+from loader.transport.pool import WatchedProtocol
 
 if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
@@ -53,7 +53,7 @@ class Listener(Protocol):
         ...
 
 
-class Handler(Watched):
+class Handler(WatchedProtocol):
     """A protocol that also says that something has come, or that the connection was lost.
 
     What comes while an answer is expected goes a shorter way to the parser than aiohttp's own, which is made for web sockets and

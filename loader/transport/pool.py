@@ -4,8 +4,8 @@ aiohttp hands a pooled connection to the next request without looking at its soc
 answer sent twice) put bytes on it meanwhile, the next request gets somebody else's answer; if the server closed it, the next
 POST is lost with no way to know whether it was read (reliability.md 0.3 and rows 38, 41, 42). So a connection that has been used
 is polled directly before it is written to again, and one that has anything to say is closed. How that is known of a connection
-(`Watched`) rests on private parts of aiohttp's: where they are missing, every connection is used once only, which is slower and
-just as safe.
+(`WatchedProtocol`) rests on private parts of aiohttp's: where they are missing, every connection is used once only, which is
+slower and just as safe.
 
 Nothing here knows requests, records or verdicts.
 """
@@ -46,7 +46,7 @@ IS_ALONE: ContextVar[bool] = ContextVar("loader_request_is_alone", default=False
 """Set while a request that needs a new connection asks for one: aiohttp's own arguments have no room for that."""
 
 
-class Watched(ResponseHandler):
+class WatchedProtocol(ResponseHandler):
     """aiohttp's protocol, which knows its socket, and whether a request has left on it."""
 
     descriptor: int | None = None
@@ -74,7 +74,7 @@ class Watched(ResponseHandler):
             super().resume_reading(resume_parser)
 
 
-def talking(protocols: Iterable[Watched]) -> set[int]:
+def talking(protocols: Iterable[WatchedProtocol]) -> set[int]:
     """Return the descriptors of those, all open, on which something can be read that nobody has read: a word, or the end."""
     poller = select.poll()
     for protocol in protocols:
@@ -87,11 +87,13 @@ def talking(protocols: Iterable[Watched]) -> set[int]:
 class CheckedConnector(aiohttp.TCPConnector):
     """A pool of connections that know whether they may be used again; whoever writes to one has to ask."""
 
-    def __init__(self, *, limit: int, tls: ssl.SSLContext | None, handler: type[Watched] = Watched) -> None:
+    def __init__(
+        self, *, limit: int, tls: ssl.SSLContext | None, handler: type[WatchedProtocol] = WatchedProtocol
+    ) -> None:
         is_pooled = HAS_REUSE_HOOK
         options: dict[str, Any] = {"keepalive_timeout": KEEPALIVE_SECONDS} if is_pooled else {"force_close": True}
         super().__init__(limit=limit, ssl=True if tls is None else tls, **options)
-        if is_pooled or handler is not Watched:
+        if is_pooled or handler is not WatchedProtocol:
             self._factory = cast("partial[ResponseHandler]", partial(handler, loop=self._loop))
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:

@@ -30,8 +30,8 @@ from tests.emulated.loading import (
     told,
     write,
 )
-from tests.unit.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES
-from tests.unit.encoders import COMPRESSORS
+from tests.unit.reading.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES
+from tests.unit.reading.encoders import COMPRESSORS
 
 STAMPED = OzariInsert(TABLE, stamp="fstamp")
 COUNT = 60

@@ -192,10 +192,10 @@ from loader.{module} import {owner}
 sys.exit(app.main(sys.argv[1:]))
 """
 CRASHES = [
-    ("transport", "SessionTransport", "send", "async def", "ValueError"),
-    ("channel", "Channel", "send", "async def", "KeyError"),
+    ("transport.session", "SessionTransport", "send", "async def", "ValueError"),
+    ("delivery.sender", "Sender", "send", "async def", "KeyError"),
     ("checkpoint", "CheckpointLog", "settle", "def", "RuntimeError"),
-    ("launch", "Launch", "report", "def", "TypeError"),
+    ("pipeline.execution", "Execution", "report", "def", "TypeError"),
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from loader.transport.attempt import Attempt
 from loader.transport.batched_writes import Outbox
-from loader.transport.pool import ROUND, Watched
+from loader.transport.pool import ROUND, WatchedProtocol
 
 DATA = b"POST / HTTP/1.1\r\n\r\n"
 
@@ -20,7 +20,7 @@ DATA = b"POST / HTTP/1.1\r\n\r\n"
 class Pair:
     """A connection: ours, and the other end."""
 
-    protocol: Watched
+    protocol: WatchedProtocol
     other: socket.socket
 
     def arrived(self) -> bytes:
@@ -44,7 +44,7 @@ async def connected(others: list[socket.socket], *, is_used: bool = True) -> Pai
     other.setblocking(False)
     others.append(other)
     loop = asyncio.get_running_loop()
-    _, protocol = await loop.create_connection(lambda: Watched(loop), sock=ours)
+    _, protocol = await loop.create_connection(lambda: WatchedProtocol(loop), sock=ours)
     protocol.is_used = is_used
     return Pair(protocol, other)
 

@@ -13,14 +13,14 @@ EMULATED, UNIT, META = "emulated/test_", "unit/test_", "meta/test_"
 SECURITY, TERMINAL = f"{EMULATED}security.py", f"{EMULATED}security_terminal.py"
 BOMBS, TREE, SECRETS = f"{EMULATED}security_bombs.py", f"{UNIT}security_tree.py", f"{UNIT}security_secrets.py"
 WIRE, TLS, MANNERS = f"{EMULATED}transport.py", f"{EMULATED}transport_tls.py", f"{EMULATED}transport_manners.py"
-CREDENTIALS, ADDRESSES, SERVER = f"{UNIT}credentials.py", f"{UNIT}addresses.py", f"{EMULATED}emulator_server.py"
+CREDENTIALS, ADDRESSES, SERVER = f"{UNIT}credentials.py", "unit/test_urls.py", f"{EMULATED}emulator_server.py"
 SIGNALS, CONTRACT, LOCKS = f"{EMULATED}crash_signals.py", "unit/targets/test_contract.py", f"{META}locks.py"
 
 CHECKLIST: dict[str, dict[str, tuple[str, ...]]] = {
     "credentials only from the environment or a file, never in a process list": {
         CREDENTIALS: ("test_from_the_environment", "test_a_file_that_others_can_read_is_said", "test_a_pipe_is_a_file"),
         SECURITY: ("test_no_secret_stands_in_a_process_list_and_no_core_is_dumped",),
-        f"{UNIT}cli.py": ("test_credentials_reach_the_load_and_nothing_else",),
+        "unit/cli/test_cli.py": ("test_credentials_reach_the_load_and_nothing_else",),
     },
     "one trailing newline is taken off, control characters are refused without the value": {
         CREDENTIALS: (
@@ -41,16 +41,16 @@ CHECKLIST: dict[str, dict[str, tuple[str, ...]]] = {
     "no repr or args of foreign exceptions": {
         WIRE: ("test_row", "test_names_that_are_not_found_are_not_sent"),
         TREE: ("test_nothing_forbidden", "test_the_search_finds"),
-        f"{UNIT}logfile.py": ("test_what_libraries_log_goes_there_without_its_arguments",),
+        "unit/report/test_log_file.py": ("test_what_libraries_log_goes_there_without_its_arguments",),
         SECURITY: ("test_a_halt_names_no_secret",),
     },
     "a bug shows no secret in any form, with -v too": {
         SECURITY: ("test_a_crash_shows_no_secret",),
-        f"{UNIT}cli.py": (
+        "unit/cli/test_cli.py": (
             "test_a_bug_is_exit_1_and_shows_no_secret",
             "test_a_bug_goes_to_the_log_file_where_there_is_one",
         ),
-        f"{UNIT}logfile.py": ("test_secrets_are_replaced_in_every_form",),
+        "unit/report/test_log_file.py": ("test_secrets_are_replaced_in_every_form",),
         SECRETS: ("test_a_secret_is_taken_out_in_every_form", "test_no_form_of_any_secret_stays"),
     },
     "request bodies go nowhere, and no hash of a secret is written": {
@@ -66,7 +66,7 @@ CHECKLIST: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "foreign text is cut and escaped": {
         "unit/targets/test_answers.py": ("test_plain_text_has_no_secret_no_escape_and_an_end",),
-        f"{UNIT}wording.py": ("test_foreign_text_is_shown_and_harmless", "test_long_text_is_cut"),
+        "unit/report/test_wording.py": ("test_foreign_text_is_shown_and_harmless", "test_long_text_is_cut"),
         TERMINAL: (
             "test_no_control_of_a_server_or_a_source_reaches_the_terminal",
             "test_no_control_of_a_halt_reaches_the_terminal",
@@ -100,7 +100,7 @@ CHECKLIST: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "the origin is fixed": {
         WIRE: ("test_no_path_changes_the_origin", "test_row_1_addresses_that_could_climb_are_not_sent"),
-        f"{UNIT}config.py": ("test_resume_keeps_the_origin_whatever_the_environment_says",),
+        "unit/cli/test_config.py": ("test_resume_keeps_the_origin_whatever_the_environment_says",),
     },
     "response bombs end by cap or timeout, at bounded memory": {
         BOMBS: ("test_a_bomb_ends_by_cap_or_timeout",),
@@ -127,7 +127,7 @@ CHECKLIST: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "files are the owner's, no planted link is followed": {
         TERMINAL: ("test_files_are_the_users_own", "test_nothing_is_written_through_a_planted_link"),
-        f"{UNIT}run_directory.py": ("test_files_are_the_owners_alone", "test_a_planted_link_is_not_followed"),
+        "unit/runs/test_directory.py": ("test_files_are_the_owners_alone", "test_a_planted_link_is_not_followed"),
         TREE: ("test_every_file_that_is_created_names_its_mode",),
         "unit/checkpoint/test_storage.py": ("test_files_are_for_their_owner_alone",),
     },
@@ -159,7 +159,7 @@ CHECKLIST: dict[str, dict[str, tuple[str, ...]]] = {
         TREE: ("test_nothing_forbidden",),
     },
     "enough open files before a run begins": {
-        f"{UNIT}descriptors.py": (
+        "unit/pipeline/test_open_files.py": (
             "test_the_own_limit_is_raised_as_far_as_needed",
             "test_what_the_system_does_not_allow_is_wrong_usage",
         ),

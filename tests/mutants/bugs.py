@@ -51,7 +51,7 @@ def bug(name: str, prose: str, *edits: Edit, by: tuple[str, ...]) -> Bug:
 
 
 CRASH = "emulated/test_crash.py::test_a_load_survives_kills_at_some_points"
-CHECKPOINT = "unit/checkpoint/test_file.py"
+CHECKPOINT = "unit/checkpoint/test_log.py"
 CANBUS = "emulated/test_load_canbus.py"
 GAPS = "emulated/test_mutant_gaps.py"
 LOST = "emulated/test_load_lost_answers.py"
@@ -66,7 +66,7 @@ INSERT = "unit/targets/test_ozari_insert.py"
 UPDATE = "unit/targets/test_ozari_update.py"
 LOOKUP = "unit/targets/test_ozari_lookup.py"
 ADD = "unit/targets/test_canbus.py"
-PLAIN = "unit/test_plain.py"
+PLAIN = "unit/reading/test_bulk_check.py"
 
 FOURTEEN = (
     bug(
@@ -258,7 +258,7 @@ FOURTEEN = (
         "source checksum not checked, settled lines",
         "A source that changed in the middle and grew at its end passes for one that only grew.",
         Edit("loader/reading/fingerprint.py", "        if crc != this.crc:\n", "        if False:\n"),
-        by=("unit/test_fingerprint.py",),
+        by=("unit/reading/test_fingerprint.py",),
     ),
 )
 
@@ -451,14 +451,14 @@ FLOW = (
         "What is left of a window waits for company, and goes out with lines of the next window or source.",
         Edit(
             "loader/pipeline/intake.py",
-            "        self._parts.work.put([Parcel(chunk) for chunk in self.new_chunker(in_doubt=in_doubt).pack(records)])\n",
+            "        self._parts.work.put([QueuedChunk(chunk) for chunk in self.new_chunker(in_doubt=in_doubt).pack(records)])\n",
             '        chunker = self._kept = getattr(self, "_kept", None) or self.new_chunker(in_doubt=in_doubt)\n'
             "        chunks = [chunk for record in records if (chunk := chunker.feed(record)) is not None]\n"
             "        def flush() -> None:\n"
             "            if (rest := chunker.flush()) is not None:\n"
-            "                self._parts.work.put([Parcel(rest)])\n"
+            "                self._parts.work.put([QueuedChunk(rest)])\n"
             "        asyncio.get_running_loop().call_later(0.05, flush)\n"
-            "        self._parts.work.put([Parcel(chunk) for chunk in chunks])\n",
+            "        self._parts.work.put([QueuedChunk(chunk) for chunk in chunks])\n",
         ),
         by=(SOURCES + "::test_several_sources_are_one_run",),
     ),
@@ -486,7 +486,7 @@ FLOW = (
         "Retry-After ignored by the chunk",
         "The chunk that was refused comes back before its time.",
         Edit("loader/delivery/retry.py", "        if retry.after_seconds is not None:\n", "        if False:\n"),
-        by=("unit/test_retry.py",),
+        by=("unit/delivery/test_retry.py",),
     ),
     bug(
         "breaker removed",
@@ -658,7 +658,7 @@ FLOW = (
         "a record that waits for its token forgotten",
         "A worker that is cancelled drops the parcel that it had taken behind a good answer.",
         Edit("loader/delivery/worker.py", "if post.parcel is not None and not post.is_out:", "if False:"),
-        by=("unit/test_worker.py",),
+        by=("unit/delivery/test_worker.py",),
     ),
     bug(
         "a record that has no token sent",
@@ -668,7 +668,7 @@ FLOW = (
             "for post, request in zip(going[:count], requests, strict=False):",
             "for post, request in zip(going, requests, strict=False):",
         ),
-        by=("unit/test_crew.py",),
+        by=("unit/delivery/test_fast_path.py",),
     ),
     bug(
         "an answer settles its neighbour",
@@ -678,7 +678,7 @@ FLOW = (
             "self._delivery.settle(parcels, responses)",
             "self._delivery.settle(parcels, responses[::-1])",
         ),
-        by=("unit/test_crew.py",),
+        by=("unit/delivery/test_fast_path.py",),
     ),
     bug(
         "what was settled before a failure settled again",
@@ -688,7 +688,7 @@ FLOW = (
             "                post.error, post.request = error, None\n",
             "                post.error, post.request, post.is_out = error, None, False\n",
         ),
-        by=("unit/test_worker.py", "unit/test_crew.py"),
+        by=("unit/delivery/test_worker.py", "unit/delivery/test_fast_path.py"),
     ),
     bug(
         "an answer judged twice",
@@ -698,7 +698,7 @@ FLOW = (
             "post.verdict or self._delivery.settle((parcel,), (reply,))[0]",
             "self._delivery.settle((parcel,), (reply,))[0]",
         ),
-        by=("unit/test_worker.py",),
+        by=("unit/delivery/test_worker.py",),
     ),
     bug(
         "a refusal forgotten in --ordered",
@@ -714,7 +714,7 @@ FLOW = (
         "a wait that outlasts the patience",
         "A pause of the loader's own is as long as the silence for which it gives up.",
         Edit("loader/delivery/retry.py", "most = self.patience_seconds / 4\n", "most = 2 * self.patience_seconds\n"),
-        by=("unit/test_retry.py",),
+        by=("unit/delivery/test_retry.py",),
     ),
     bug(
         "order of --ordered lost",
@@ -801,13 +801,13 @@ DISK = (
         "marks beside the log not looked at",
         "A log that was cut by hand counts as whole, and what it has forgotten as new.",
         Edit("loader/checkpoint/log.py", " if end > line else gaps\n", " if False else gaps\n"),
-        by=("unit/checkpoint/test_marks.py",),
+        by=("unit/checkpoint/test_intended.py",),
     ),
     bug(
         "a log closed under its own thread",
         "A second cancellation closes the file that a fold is being written to.",
-        Edit("loader/checkpoint/log.py", "await unhurried(self._close())", "await self._close()"),
-        by=("unit/checkpoint/test_file.py",),
+        Edit("loader/checkpoint/log.py", "await run_shielded(self._close())", "await self._close()"),
+        by=("unit/checkpoint/test_log.py",),
     ),
     bug(
         "a line end taken for a change",
@@ -817,13 +817,13 @@ DISK = (
             "cursor.move_to(max(this.offset, cursor.offset))",
             "cursor.move_to(this.offset)",
         ),
-        by=("unit/test_fingerprint.py",),
+        by=("unit/reading/test_fingerprint.py",),
     ),
     bug(
         "a lost beginning believed",
         "A header that is made anew is followed by whatever is left: without its intents, nothing seems to have been sent.",
         Edit("loader/checkpoint/load.py", "and entry.n != FIRST_ENTRY:", "and entry.n < FIRST_ENTRY:"),
-        by=("unit/checkpoint/test_opening.py",),
+        by=("unit/checkpoint/test_load.py",),
     ),
     bug(
         "several rows guessed",

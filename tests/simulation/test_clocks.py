@@ -92,7 +92,7 @@ def test_nobody_looks_at_the_wall_but_to_show_it() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and ast.unparse(node) in READERS
     }
-    assert {name for name in readers if not name.startswith("emulator/")} == {"world.py", "checkpoint/tools.py"}
+    assert {name for name in readers if not name.startswith("emulator/")} == {"runtime.py", "checkpoint/tools.py"}
 
 
 # --- Retry-After --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loader.delivery.queue import Parcel, Work
+from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.emulator import parse_plan
 from loader.model import Chunk, Record
 from loader.settings import (
@@ -259,9 +259,9 @@ def record(number: int) -> Record:
 
 async def test_an_ordered_chunk_goes_only_as_far_as_its_records_are_next() -> None:
     # [32, 1] waited for 1, which stood behind 32 in the same chunk: for ever.
-    work = Work(lookahead=10, max_outstanding=100, is_ordered=True)
+    work = ChunkQueue(lookahead=10, max_outstanding=100, is_ordered=True)
     work.admit([record(1), record(5), record(32)])
-    work.put([Parcel(Chunk((record(32), record(1)))), Parcel(Chunk((record(5),)))])
+    work.put([QueuedChunk(Chunk((record(32), record(1)))), QueuedChunk(Chunk((record(5),)))])
     taken = []
     for _ in range(3):
         parcel = await asyncio.wait_for(work.take(), 1)

@@ -35,7 +35,7 @@ from loader.pipeline.pipeline import run_load
 from loader.reading import sizes
 from loader.report.report import Report
 from loader.runs.plan import LoadPlan
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.transport.base import Transport
 from tests.simulation.cases import TABLE, Case, Trouble, draw_case, line_of
 from tests.simulation.disk import Aside, Disk, LossyStorage
@@ -360,9 +360,9 @@ class Lives:
     def _transport(self, simulated: Callable[..., Wire]) -> Callable[..., Transport] | None:
         return simulated
 
-    def _world(self) -> World:
+    def _world(self) -> Runtime:
         draw = Random(f"life {self.case.seed} {self.result.counts['executions']}")
-        return World(
+        return Runtime(
             clock=self.loop.time,
             sleep=asyncio.sleep,
             draw=draw.random,

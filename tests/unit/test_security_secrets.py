@@ -20,7 +20,7 @@ from loader.redaction import plain_json, secret_forms
 from loader.report.log_file import Scrubber
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, OzariUpdate, Secret
 from loader.targets import build_canbus_records, build_target
-from loader.targets.answers import Plain
+from loader.targets.answers import Redactor
 from loader.targets.base import Identity
 from loader.transport.session import SessionTransport
 
@@ -53,7 +53,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_secret_is_taken_out_in_every_form(way: str) -> None:
     text = f"before {WAYS[way](SECRET)} after"
-    for shown in (Plain(SECRET)(text), Scrubber([SECRET]).clean(text)):
+    for shown in (Redactor(SECRET)(text), Scrubber([SECRET]).clean(text)):
         assert "***" in shown
         assert "7f3a9cCORE" not in shown
         assert shown.startswith("before ")
@@ -69,14 +69,14 @@ def test_a_secret_is_taken_out_in_every_form(way: str) -> None:
 )
 def test_no_form_of_any_secret_stays(secret: str, way: str) -> None:
     written = WAYS[way](secret)
-    assert written not in Plain(secret).clean(f"<{written}>")
+    assert written not in Redactor(secret).clean(f"<{written}>")
 
 
 @pytest.mark.parametrize("secret", ["", "a", "ab", "12"])
 def test_short_secrets_do_not_shred_texts(secret: str) -> None:
     assert all(secret_forms([secret])) or secret == ""
-    assert Plain(secret)("record 4711 was refused").replace("***", secret) == "record 4711 was refused"
-    assert Plain(secret).are_clean(["4711", "12", "ab12"])
+    assert Redactor(secret)("record 4711 was refused").replace("***", secret) == "record 4711 was refused"
+    assert Redactor(secret).are_clean(["4711", "12", "ab12"])
 
 
 def test_objects_that_hold_secrets_show_none() -> None:
@@ -94,7 +94,7 @@ def test_objects_that_hold_secrets_show_none() -> None:
         build_target(OzariUpdate("t", match=("a",)), OZARI, "run"),
         build_target(CanbusAdd(user="u"), CANBUS, "run"),
     ]
-    held = [OZARI, CANBUS, Plain(*CORES), Scrubber(CORES), build_canbus_records(CANBUS), *targets]
+    held = [OZARI, CANBUS, Redactor(*CORES), Scrubber(CORES), build_canbus_records(CANBUS), *targets]
     held += [target.headers for target in targets] + [target.preflight() for target in targets]
     held.append(targets[2].encode(Chunk((RECORD,))))
     texts = [f"{value!r} {value!s} {value}" for value in held] + asyncio.run(transport_texts())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from loader.checkpoint.fold_file import NAME as SETTLED
-from loader.checkpoint.fold_file import Settled, blocks_of
+from loader.checkpoint.fold_file import FoldFile, blocks_of
 from loader.checkpoint.folds import FoldRef
 from loader.checkpoint.format import FORMAT, LOG_SEED, SETTLED_SEED, AnyEntry, Fold, Header, decode, seal, seed_of
 from loader.checkpoint.load import find_header, read_run
@@ -23,7 +23,7 @@ from loader.checkpoint.scan import Scanner, read_header
 from loader.checkpoint.storage import LOG, File
 from loader.errors import LogDamaged
 
-Verdict: TypeAlias = Literal["sound", "torn", "shortened", "damaged"]
+Soundness: TypeAlias = Literal["sound", "torn", "shortened", "damaged"]
 
 _LINE_BYTES: Final = 16 * 1024 * 1024
 _MIN_ENTRY_BYTES: Final = 60
@@ -34,7 +34,7 @@ _FOREIGN_HINT: Final = (
 )
 
 
-class Finding(NamedTuple):
+class Damage(NamedTuple):
     """One thing that is wrong. `entry`: the number of the first entry that is concerned."""
 
     file: str
@@ -54,12 +54,12 @@ class Examination:
     folds: FoldSurvey
     salvage: Salvage
     max_upto: int
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Damage] = field(default_factory=list)
     is_shorter: bool = False
     must_renew_settled: bool = False
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Soundness:
         """Return the worst that was found."""
         if any(not finding.is_harmless for finding in self.findings):
             return "damaged"
@@ -73,7 +73,7 @@ class Examination:
         return max(self.survey.last_n, self.max_upto, self.header.n, *(hole.last_n for hole in self.holes), 0) + 1
 
 
-def examine(log: File, settled: Settled, run_id: str, bound: Mapping[str, Any]) -> Examination:
+def examine(log: File, settled: FoldFile, run_id: str, bound: Mapping[str, Any]) -> Examination:
     """Read both files. Errors: LogDamaged where they are of another run, or of a later version of loader."""
     seed = seed_of(run_id)
     # folds first: where the run goes on meanwhile, they may be older than the log, but never know more than it
@@ -199,25 +199,25 @@ def _judge_log(found: Examination, log: File, seed: int) -> None:
         elif scanner.ending != "clean":
             size = log.size() - scanner.offset
             text = f"the last write was cut short: {size:,} bytes that were never acknowledged"
-            found.findings.append(Finding(LOG, scanner.offset, scanner.next_n, text, is_harmless=True))
+            found.findings.append(Damage(LOG, scanner.offset, scanner.next_n, text, is_harmless=True))
     if read_header(log.read(0, survey.header_end or 1), seed) is None and (log.size() or found.folds.size):
-        found.findings.insert(0, Finding(LOG, 0, None, "its header is not its first line, or is lost"))
-    found.findings += [Finding(LOG, 0, None, f"it contradicts itself: {text}") for text in found.salvage.contradictions]
+        found.findings.insert(0, Damage(LOG, 0, None, "its header is not its first line, or is lost"))
+    found.findings += [Damage(LOG, 0, None, f"it contradicts itself: {text}") for text in found.salvage.contradictions]
 
 
-def _try_to_open(found: Examination, log: File, settled: Settled, bound: Mapping[str, Any]) -> None:
+def _try_to_open(found: Examination, log: File, settled: FoldFile, bound: Mapping[str, Any]) -> None:
     """Make sure that an opening agrees: whatever it would refuse is damage."""
     try:
         opening = read_run(log, settled, find_header(log, found.header.run, bound))
     except LogDamaged as error:
-        found.findings.append(Finding(LOG, 0, None, error.message))
+        found.findings.append(Damage(LOG, 0, None, error.message))
     else:
         if opening.state.is_shortened and not found.is_shorter:
             found.is_shorter = True
             found.salvage.end(is_shorter=True)
 
 
-def _log_damage(found: Examination) -> list[Finding]:
+def _log_damage(found: Examination) -> list[Damage]:
     survey = found.survey
     findings = []
     for hole in found.holes:
@@ -227,38 +227,38 @@ def _log_damage(found: Examination) -> list[Finding]:
             text = f"entry {hole.first_n} is lost"
         else:
             text = f"entries {hole.first_n} to {hole.last_n} are lost"
-        findings.append(Finding(LOG, hole.offset, hole.first_n, text))
+        findings.append(Damage(LOG, hole.offset, hole.first_n, text))
     held = [(hole.offset, hole.offset + hole.size) for hole in found.holes]
     for scrap in survey.scraps:
         if not any(first <= scrap.offset < end for first, end in held):
             text = f"{scrap.end - scrap.offset:,} bad bytes; no entry is missing there"
-            findings.append(Finding(LOG, scrap.offset, None, text))
+            findings.append(Damage(LOG, scrap.offset, None, text))
     for one in survey.repeats[:1]:
         text = f"{len(survey.repeats):,} entries stand twice or out of their order, the first is {one.n}"
-        findings.append(Finding(LOG, one.offset, one.n, text))
-    findings += [Finding(LOG, one.offset, one.n, f"there are two entries {one.n}") for one, _ in survey.conflicts]
-    return findings or [Finding(LOG, survey.header_end, None, "it was not written by one process in order")]
+        findings.append(Damage(LOG, one.offset, one.n, text))
+    findings += [Damage(LOG, one.offset, one.n, f"there are two entries {one.n}") for one, _ in survey.conflicts]
+    return findings or [Damage(LOG, survey.header_end, None, "it was not written by one process in order")]
 
 
-def _judge_folds(found: Examination, settled: Settled, relied: tuple[int, str] | None) -> None:
+def _judge_folds(found: Examination, settled: FoldFile, relied: tuple[int, str] | None) -> None:
     folds = found.folds
     trusted = [mark for mark in found.salvage.marks if settled.checksum_at(mark[0]) == mark[1]]
     needed = max([relied[0] if relied else 0, *(size for size, _ in trusted)])
     findings = []
     if relied and settled.checksum_at(relied[0]) != relied[1]:
         what = "is missing" if not folds.size else "holds less than the log relies on, or something else"
-        findings.append(Finding(SETTLED, min(folds.size, relied[0]), None, f"it {what}"))
+        findings.append(Damage(SETTLED, min(folds.size, relied[0]), None, f"it {what}"))
     if folds.size and not folds.has_header:
-        findings.append(Finding(SETTLED, 0, 0, "its header is lost"))
+        findings.append(Damage(SETTLED, 0, 0, "its header is lost"))
     for fold in folds.lost:
         which = f"lines {fold.head.lines[0]} to {fold.head.lines[1] - 1}" if fold.head else "unknown lines"
-        findings.append(Finding(SETTLED, fold.offset, fold.n, f"the fold of {which} is lost"))
+        findings.append(Damage(SETTLED, fold.offset, fold.n, f"the fold of {which} is lost"))
     for scrap in folds.scraps:
         is_harmless = scrap.offset >= max(needed, folds.good_end) and folds.has_header
         text = f"{scrap.end - scrap.offset:,} bad bytes"
-        findings.append(Finding(SETTLED, scrap.offset, None, text, is_harmless))
+        findings.append(Damage(SETTLED, scrap.offset, None, text, is_harmless))
     if folds.repeats:
-        findings.append(Finding(SETTLED, folds.repeats[0], None, "entries stand twice or out of their order"))
+        findings.append(Damage(SETTLED, folds.repeats[0], None, "entries stand twice or out of their order"))
     is_held_aside = any(ref.position is None for ref in folds.refs.values())
     found.must_renew_settled = is_held_aside or any(not finding.is_harmless for finding in findings)
     found.findings += findings

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from loader.checkpoint.fold_file import NAME as SETTLED
-from loader.checkpoint.fold_file import Settled
+from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.folds import FoldJob, FoldRef, again
 from loader.checkpoint.format import Counts, Header
 from loader.checkpoint.generation import next_generation, put_in_place
@@ -23,7 +23,7 @@ from loader.checkpoint.recover import open_locked
 from loader.checkpoint.repair.examine import Examination, examine
 from loader.checkpoint.repair.salvage import Salvage
 from loader.checkpoint.scan import HINT
-from loader.checkpoint.source_state import FOLD_LINES, Lane
+from loader.checkpoint.source_state import FOLD_LINES, SourceState
 from loader.checkpoint.state import State
 from loader.checkpoint.storage import LOG, BytesFile, File, Storage, copy_aside
 from loader.checkpoint.windows import Exceptional, Slot, is_rejected_by_target, letter_of, outcome_of, tally
@@ -69,12 +69,12 @@ class Repair:
             "the run goes on, and its log is changed faster than it can be read", "Wait until it has ended."
         )
 
-    def _open_settled(self, *, is_writable: bool) -> Settled:
+    def _open_settled(self, *, is_writable: bool) -> FoldFile:
         try:
             file = self._storage.open(SETTLED, is_writable=is_writable)
         except FileNotFoundError:
             self._has_settled, file = False, BytesFile(b"")
-        return Settled(file, self._run_id)
+        return FoldFile(file, self._run_id)
 
     def _has_moved(self) -> bool:
         """Say whether what looks wrong may be so only because the run goes on: nobody holds the files for this reader."""
@@ -199,10 +199,10 @@ class Repair:
     def _starts(self) -> list[tuple[int, int, int]]:
         return [] if self.found.must_renew_settled else self._settled.heads().starts
 
-    def _begin_settled(self, *, is_renewed: bool) -> Settled:
+    def _begin_settled(self, *, is_renewed: bool) -> FoldFile:
         if is_renewed:
             self._storage.remove(_NEW)
-            settled = Settled(self._storage.create(_NEW), self._run_id)
+            settled = FoldFile(self._storage.create(_NEW), self._run_id)
             settled.begin()
             return settled
         heads = self._settled.heads()
@@ -210,7 +210,7 @@ class Repair:
         self._settled.go_on(heads)
         return self._settled
 
-    def _write_folds(self, state: State, settled: Settled, *, is_renewed: bool) -> None:
+    def _write_folds(self, state: State, settled: FoldFile, *, is_renewed: bool) -> None:
         """Write the folds that are needed anew, and put the rest of what is known into the state."""
         amended: dict[tuple[int, int], dict[int, tuple[Slot, int]]] = {}
         for (source, line), later in self.salvage.amended.items():
@@ -223,7 +223,7 @@ class Repair:
         jobs = (self._again(ref, amended.get((ref.source, ref.first), {})) for ref in changed)
         state.load([*kept, *_append(settled, jobs)])
         for source in sorted(self.salvage.lanes):
-            lane = state.lanes.setdefault(source, Lane())
+            lane = state.lanes.setdefault(source, SourceState())
             for _, live in sorted(self.salvage.lanes[source].windows.items()):
                 live.unresolved = len(live.unresolved_lines())
                 lane.add(live)
@@ -235,7 +235,7 @@ class Repair:
         upto = max([ref.upto, *(n for _, n in amended.values())])
         return again(ref, self._settled.body(ref), {line: slot for line, (slot, _) in amended.items()}, upto)
 
-    def _read_back(self, state: State, data: bytes, settled: Settled) -> None:
+    def _read_back(self, state: State, data: bytes, settled: FoldFile) -> None:
         """Read what was written as an opening will. Errors: LogDamaged where it is not what it should be."""
         log = BytesFile(data)
         written = read_run(log, settled, find_header(log, None, None))
@@ -254,7 +254,7 @@ def in_doubt(slot: Exceptional) -> Exceptional:
     return Exceptional(slot.offset, Ambiguous(REASON + was))
 
 
-def counts_of(lanes: Iterable[Lane]) -> Counts:
+def counts_of(lanes: Iterable[SourceState]) -> Counts:
     """Count the lines of folds and windows by how they ended."""
     counts = Counts()
     for lane in lanes:
@@ -269,7 +269,7 @@ def counts_of(lanes: Iterable[Lane]) -> Counts:
     return counts
 
 
-def _append(settled: Settled, jobs: Iterable[FoldJob]) -> list[FoldRef]:
+def _append(settled: FoldFile, jobs: Iterable[FoldJob]) -> list[FoldRef]:
     refs: list[FoldRef] = []
     waiting: list[FoldJob] = []
     for job in jobs:

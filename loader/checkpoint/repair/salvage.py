@@ -19,7 +19,7 @@ from typing import Any, Final
 from loader.checkpoint.folds import FoldRef
 from loader.checkpoint.format import AnyEntry, Doubt, Fold, Intent, Note, Opened, Outcomes, Snapshot, each_line
 from loader.checkpoint.repair.survey import Hole
-from loader.checkpoint.source_state import Lane
+from loader.checkpoint.source_state import SourceState
 from loader.checkpoint.windows import Blank, LiveWindow, Slot, id_slots, is_rejected_by_target, rows_of, window_of
 from loader.model import Window
 
@@ -38,7 +38,7 @@ class Salvage:
     def __init__(
         self, refs: Iterable[FoldRef], lost: Sequence[Fold | None], *, has_lost_folds: bool, is_rotated: bool
     ) -> None:
-        self.lanes: dict[int, Lane] = {}
+        self.lanes: dict[int, SourceState] = {}
         self.notes: dict[str, Any] = {}
         self.stale_notes: set[str] = set()  # a later one of the name may be lost
         self.marks: list[tuple[int, str]] = []  # what snapshots rely on of checkpoint.settled
@@ -73,11 +73,11 @@ class Salvage:
         except ValueError as error:
             self.contradictions.append(str(error))
 
-    def lane(self, source: int) -> Lane:
+    def lane(self, source: int) -> SourceState:
         """Return what is known of a source."""
         lane = self.lanes.get(source)
         if lane is None:
-            lane = self.lanes[source] = Lane()
+            lane = self.lanes[source] = SourceState()
         return lane
 
     def _suspect_older_folds(self, lost: Sequence[Fold | None]) -> None:

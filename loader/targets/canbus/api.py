@@ -14,7 +14,7 @@ import orjson
 
 from loader.model import Halt, Request, Response, Retry
 from loader.settings import CanbusCredentials
-from loader.targets.answers import Plain, common_reading, read_object
+from loader.targets.answers import Redactor, common_reading, read_object
 from loader.targets.base import Identity, Item
 
 BINDING_KEY = b"loader: the Canbus app id of a run"
@@ -35,7 +35,7 @@ class Envelope:
         names = ("app_id", "api_key", "api_secret")
         members = {"tenant_id": credentials.tenant_id, **dict(zip(names, secrets, strict=True))}
         self._opening = orjson.dumps(members)[:-1] + b","
-        self.plain = Plain(*secrets)
+        self.plain = Redactor(*secrets)
         self.tenant = credentials.tenant_id
         digest = hashlib.blake2b(app_id.encode(), digest_size=BINDING_BYTES, key=BINDING_KEY).hexdigest()
         self.binding = f"canbus:{self.tenant}:{digest}"
@@ -86,7 +86,7 @@ def halt_of(response: Response, text: str) -> Halt | None:
             return None
 
 
-def read_fault(response: Response, plain: Plain) -> Retry | Halt | None:
+def read_fault(response: Response, plain: Redactor) -> Retry | Halt | None:
     """Say why an answer to a call that changes nothing is none; None where it is one."""
     common = common_reading(response)
     if common is not None:
@@ -115,7 +115,7 @@ def read_metadata(response: Response, envelope: Envelope) -> Identity | Retry | 
     return Identity(envelope.tenant, envelope.binding, _items_of(read_object(response), envelope.plain))
 
 
-def _items_of(body: dict[str, Any] | None, plain: Plain) -> tuple[Item, ...]:
+def _items_of(body: dict[str, Any] | None, plain: Redactor) -> tuple[Item, ...]:
     """Read the items; what is not as documented is left out, for they only serve a warning."""
     results = body.get("results") if body else None
     first = results[0] if isinstance(results, list) and results else None

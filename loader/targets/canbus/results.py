@@ -23,7 +23,7 @@ from loader.model import (
     Unknown,
     Verdict,
 )
-from loader.targets.answers import Plain
+from loader.targets.answers import Redactor
 
 CREATED, DUPLICATE, BAD_USER = "0", "7012", "32"
 MEANINGS = {
@@ -44,7 +44,7 @@ MEANINGS = {
 MAX_CODE_CHARACTERS = 20
 
 
-def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], plain: Plain) -> Verdict:
+def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], plain: Redactor) -> Verdict:
     """Read as many entries as the chunk has records, in the records' order."""
     codes = [_code_of(entry, plain) for entry in results]
     ids = [_id_of(entry) for entry in results]
@@ -71,7 +71,7 @@ def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk]
     return Settled(tuple(_without_bad_id(outcome, plain) for outcome in outcomes))
 
 
-def _without_bad_id(outcome: Outcome | Resend, plain: Plain) -> Outcome | Resend:
+def _without_bad_id(outcome: Outcome | Resend, plain: Redactor) -> Outcome | Resend:
     """Keep no id that is none: it goes to the log, to files and to terminals."""
     is_bad = isinstance(outcome, Created) and isinstance(outcome.id, str) and not plain.is_clean(outcome.id)
     return Created(None) if is_bad else outcome
@@ -97,7 +97,7 @@ def _read_one(
     return Rejected("target", code, f"the target refuses the record with code {code}, which is not documented")
 
 
-def _code_of(entry: Any, plain: Plain) -> str | None:
+def _code_of(entry: Any, plain: Redactor) -> str | None:
     """Return an entry's code as text ([D] a string; a number is tolerated); None where it has none."""
     code = entry.get("result") if isinstance(entry, dict) else None
     if isinstance(code, int) and not isinstance(code, bool):

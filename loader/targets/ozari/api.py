@@ -15,7 +15,7 @@ from typing import Any
 from loader.errors import UsageError
 from loader.model import Halt, Rejected, Request, Response, Retry, Settled, Unknown, Verdict
 from loader.settings import OzariCredentials
-from loader.targets.answers import Plain, common_reading, common_verdict, read_object
+from loader.targets.answers import Redactor, common_reading, common_verdict, read_object
 from loader.targets.base import Identity
 
 PRIMARY_KEY = "fid"
@@ -86,7 +86,7 @@ def check_field(name: str, option: str, *, may_be_primary_key: bool = False) -> 
     return name
 
 
-def bad_name(name: str, plain: Plain) -> Rejected:
+def bad_name(name: str, plain: Redactor) -> Rejected:
     """Refuse a record for a field name. Source: [D] OZ-ins, the two 400s that this spares."""
     if name == PRIMARY_KEY:
         return Rejected("map", "fid", f"the primary key {PRIMARY_KEY} cannot be set")
@@ -115,7 +115,7 @@ def is_same_table(body: Mapping[str, Any], table: str) -> bool:
     return isinstance(named, str) and named.casefold() == table.casefold()
 
 
-def read_success(response: Response, table: str, plain: Plain, done: str) -> dict[str, Any] | Verdict:
+def read_success(response: Response, table: str, plain: Redactor, done: str) -> dict[str, Any] | Verdict:
     """Return the body of a 2xx that says success for this table, else what it means. `done`: what was probably done."""
     body = read_object(response)
     if body is None:
@@ -130,7 +130,7 @@ def read_success(response: Response, table: str, plain: Plain, done: str) -> dic
     return body
 
 
-def refusal(response: Response, table: str, plain: Plain) -> Verdict:
+def refusal(response: Response, table: str, plain: Redactor) -> Verdict:
     """Say what an answer other than 200 and 201 means for one record's request."""
     common = common_verdict(response)
     if common is not None:
@@ -144,7 +144,7 @@ def refusal(response: Response, table: str, plain: Plain) -> Verdict:
     return Unknown(f"the target answered {response.status}, which is not documented", response.status)
 
 
-def halt_of(response: Response, table: str, plain: Plain) -> Halt | None:
+def halt_of(response: Response, table: str, plain: Redactor) -> Halt | None:
     """Return why nothing can succeed, for the statuses that say so."""
     text = plain.error(read_object(response), response.status)
     if response.status in (401, 403):
@@ -172,7 +172,7 @@ def preflight() -> Request:
     return Request("GET", "/integration/auth/test")
 
 
-def read_preflight(response: Response, plain: Plain) -> Identity | Retry | Halt:
+def read_preflight(response: Response, plain: Redactor) -> Identity | Retry | Halt:
     """Read the token probe's answer."""
     common = common_reading(response)
     if common is not None:

@@ -31,7 +31,7 @@ from loader.model import (
 )
 from loader.reading.parsing import text_of
 from loader.settings import OzariCredentials, OzariInsert
-from loader.targets.answers import Plain
+from loader.targets.answers import Redactor
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
@@ -66,7 +66,7 @@ class OzariInsertTarget:
     def __init__(self, settings: OzariInsert, credentials: OzariCredentials, run_id: str) -> None:
         self.table = ozari.check_table(settings.table)
         self.headers = ozari.build_headers(credentials)
-        self._plain = Plain(credentials.token.reveal())
+        self._plain = Redactor(credentials.token.reveal())
         self._path = ozari.records_path(self.table)
         self._key = None if settings.key is None else ozari.check_field(settings.key, "--key")
         self._stamps = None

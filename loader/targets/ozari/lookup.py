@@ -15,7 +15,7 @@ import orjson
 
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import members
-from loader.targets.answers import Plain, common_reading, read_object
+from loader.targets.answers import Redactor, common_reading, read_object
 from loader.targets.base import LookupAnswer, NoQueryEndpoint, QueryEndpoint
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.insert import read_id
@@ -36,7 +36,7 @@ def raw_value(data: bytes, name: str) -> bytes:
     return next((data[m.value_start : m.value_end] for m in members(data) if m.name == name), b"null")
 
 
-def lookup_fault(response: Response, table: str, plain: Plain) -> Retry | Halt | None:
+def lookup_fault(response: Response, table: str, plain: Redactor) -> Retry | Halt | None:
     """Say why an answer to a harmless question is none: try later, or stop. None: it is an answer, or a refusal to answer."""
     common = common_reading(response)
     if common is not None:
@@ -54,7 +54,7 @@ def lookup_fault(response: Response, table: str, plain: Plain) -> Retry | Halt |
 class OzariCapability:
     """Asks for the row with the highest primary key. The endpoint is younger than some deployments (apis.md 1.6, [I])."""
 
-    def __init__(self, table: str, plain: Plain) -> None:
+    def __init__(self, table: str, plain: Redactor) -> None:
         self._table = table
         self._plain = plain
 
@@ -86,7 +86,7 @@ class OzariQuery:
 
     max_records = MAX_VALUES
 
-    def __init__(self, table: str, field: str, plain: Plain, floor_fid: int | None = None) -> None:
+    def __init__(self, table: str, field: str, plain: Redactor, floor_fid: int | None = None) -> None:
         self._table = table
         self._field = field
         self._plain = plain
@@ -181,7 +181,7 @@ class OzariProbe:
 
     max_records = 1
 
-    def __init__(self, table: str, field: str, plain: Plain, *, is_stamp: bool) -> None:
+    def __init__(self, table: str, field: str, plain: Redactor, *, is_stamp: bool) -> None:
         self._table = table
         self._field = field
         self._plain = plain
@@ -214,7 +214,7 @@ class OzariProbe:
         return LookupAnswer((Found((), rows),))
 
 
-def read_matched(response: Response, table: str, plain: Plain) -> int | Undecided | Retry | Unknown | Halt:
+def read_matched(response: Response, table: str, plain: Redactor) -> int | Undecided | Retry | Unknown | Halt:
     """Read how many rows a PATCH of one row matched. Source: [D] OZ-upd: 200, 404 and 409 all carry `matched`."""
     fault = lookup_fault(response, table, plain)
     if fault is not None:

@@ -30,7 +30,7 @@ from loader.model import (
 )
 from loader.reading.parsing import cut, members
 from loader.settings import OzariCredentials, OzariUpdate
-from loader.targets.answers import Plain, read_object
+from loader.targets.answers import Redactor, read_object
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
@@ -52,7 +52,7 @@ class OzariUpdateTarget:
     def __init__(self, settings: OzariUpdate, credentials: OzariCredentials) -> None:
         self.table = ozari.check_table(settings.table)
         self.headers = ozari.build_headers(credentials)
-        self._plain = Plain(credentials.token.reveal())
+        self._plain = Redactor(credentials.token.reveal())
         self._path = ozari.records_path(self.table) + "/single"
         for field in settings.match:
             ozari.check_field(field, "--match", may_be_primary_key=True)

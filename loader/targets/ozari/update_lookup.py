@@ -11,7 +11,7 @@ import orjson
 
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import members
-from loader.targets.answers import Plain, read_object
+from loader.targets.answers import Redactor, read_object
 from loader.targets.base import Side
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.lookup import CLOSED, lookup_fault, query_path, read_matched
@@ -39,7 +39,7 @@ def _filters_of(record: Record, side: Side) -> dict[bytes, bytes]:
 class OzariUpdateQuery:
     """See `base.UpdateLookup`. Counts rows by query, without touching one."""
 
-    def __init__(self, table: str, plain: Plain) -> None:
+    def __init__(self, table: str, plain: Redactor) -> None:
         self._table = table
         self._plain = plain
 
@@ -72,7 +72,7 @@ class OzariUpdateQuery:
 class OzariUpdateProbe:
     """See `base.UpdateLookup`. Counts rows by a PATCH that sets one of the filtered fields to the value it is filtered by."""
 
-    def __init__(self, table: str, plain: Plain) -> None:
+    def __init__(self, table: str, plain: Redactor) -> None:
         self._table = table
         self._plain = plain
 

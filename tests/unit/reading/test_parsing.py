@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loader.model import Rejected
 from loader.reading.parsing import BLANK, cut, insert_first, members, parse, text_of
-from tests.unit.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
+from tests.unit.reading.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
 
 
 def test_the_corpus_has_its_size() -> None:

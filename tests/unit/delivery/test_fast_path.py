@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loader.delivery.fast_path import Crew, Post
-from loader.delivery.queue import Parcel
+from loader.delivery.fast_path import FastPath, WorkerSlot
+from loader.delivery.queue import QueuedChunk
 from loader.model import Request, Response
-from tests.unit.test_worker import Bench, body_of, created
+from tests.unit.delivery.test_worker import Bench, body_of, created
 
 
 class Turn:
@@ -15,10 +15,10 @@ class Turn:
 
     def __init__(self, count: int, out: int, rate: float = 1e6) -> None:
         self.bench = Bench(count, created, rate)
-        self.crew = Crew(self.bench.parts, self.bench.delivery)
-        self.posts: list[Post] = []
+        self.crew = FastPath(self.bench.parts, self.bench.delivery)
+        self.posts: list[WorkerSlot] = []
         for _ in range(out):
-            post = Post(self.crew)
+            post = WorkerSlot(self.crew)
             post.parcel = self.bench.work.take_now()
             post.is_out = True
             self.posts.append(post)
@@ -34,7 +34,7 @@ class Turn:
         return [number_of(post.parcel) for post in self.posts]
 
 
-def number_of(parcel: Parcel | None) -> int | None:
+def number_of(parcel: QueuedChunk | None) -> int | None:
     return None if parcel is None else parcel.chunk.records[0].number
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import ceil, exp, inf, pi, sin
 
 from loader.rate.finder import Sent, Throttled, acquire, apply, begin, in_flight_cap, next_send_at, succeed
-from tests.unit.rate_limiters import Limiter
+from tests.unit.rate.limiters import Limiter
 
 SEND, ARRIVE, ANSWER, NEIGHBOUR = range(4)
 

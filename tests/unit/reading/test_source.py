@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from loader.errors import SourceError
 from loader.model import Rejected
-from loader.reading.lines import Splitter
+from loader.reading.lines import LineSplitter
 from loader.reading.parsing import BLANK, parse
 from loader.reading.source import BOM, Block, FileSource, read_blocks
-from tests.unit.bad_lines import BAD_LINES, BadLine
-from tests.unit.encoders import ENCODERS
+from tests.unit.reading.bad_lines import BAD_LINES, BadLine
+from tests.unit.reading.encoders import ENCODERS
 
 LIMIT = 1 << 20
 
@@ -164,7 +164,7 @@ def test_over_long_lines_are_passed_over(
         lines[-1] = bodies[-1]
         lines = lines if bodies[-1] else lines[:-1]
     data = b"".join(lines)
-    splitter = Splitter(0, 1, 0, max_line_bytes)
+    splitter = LineSplitter(0, 1, 0, max_line_bytes)
     blocks = [b for at in range(0, len(data), block_bytes) for b in splitter.feed(data[at : at + block_bytes])]
     blocks += splitter.finish()
     found = lines_of(iter(blocks))

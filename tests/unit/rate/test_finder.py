@@ -24,7 +24,7 @@ from loader.rate.finder import (
     next_send_at,
     step,
 )
-from tests.unit.rate_states import holding, sent
+from tests.unit.rate.states import holding, sent
 
 # --- any sequence of events ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import pytest
 from loader.errors import LogDamaged, LogStorageFailed, RunMismatch, UsageError
 from loader.runs import directory as run_directory
 from loader.runs.directory import RunInfo, SourceInfo
+from loader.runs.naming import default_directory
 from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, Rate, RejectLimit
 from loader.targets.base import Identity
 
@@ -221,5 +222,5 @@ def test_a_source_is_found_where_it_was_or_beside_the_moved_run(tmp_path: Path) 
 
 
 def test_default_names() -> None:
-    assert str(run_directory.default_directory("cities.ndjson", "ozari", "tcity")) == "cities.ndjson.ozari-tcity.run"
-    assert str(run_directory.default_directory("d/p.gz", "canbus", "acme")) == "d/p.gz.canbus-acme.run"
+    assert str(default_directory("cities.ndjson", "ozari", "tcity")) == "cities.ndjson.ozari-tcity.run"
+    assert str(default_directory("d/p.gz", "canbus", "acme")) == "d/p.gz.canbus-acme.run"

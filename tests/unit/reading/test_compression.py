@@ -11,7 +11,7 @@ import pytest
 from loader.errors import SourceError
 from loader.reading.compression import compress, decoded, decompress, decompressed, kind_of
 from loader.reading.source import FileSource, read_blocks
-from tests.unit.encoders import COMPRESSORS
+from tests.unit.reading.encoders import COMPRESSORS
 
 LINES = b"".join(b'{"n":%d,"text":"%x"}\n' % (n, n * n * 7919) for n in range(20_000))
 SKIPPABLE = b"\x5a\x2a\x4d\x18\x05\0\0\0hello"

@@ -11,7 +11,7 @@ import pytest
 from aiolimiter import AsyncLimiter
 
 from loader.rate.throttle import AutoThrottle, FixedThrottle, Success, Throttle, Ticket
-from tests.unit.admissions import cancel_as_it_gets_its_ticket
+from tests.unit.rate.admissions import cancel_as_it_gets_its_ticket
 from tests.unit.virtual_loop import run_virtual
 
 

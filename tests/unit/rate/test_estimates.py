@@ -6,7 +6,7 @@ import pytest
 
 from loader.rate.finder import Acquired, State, Success, Throttled, begin, next_send_at, step
 from loader.rate.state import Mode
-from tests.unit.rate_states import holding, sent
+from tests.unit.rate.states import holding, sent
 
 # --- a queue that fills ---------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.emulator.limits import Limits
 from loader.emulator.switches import RateLimit
 from loader.model import Request, Response
@@ -109,7 +109,7 @@ def test_auto_goes_by_what_the_emulator_says(
             """Nothing is open."""
 
     async def main() -> int:
-        channel = Channel(Target(), AutoThrottle(draw=lambda: 0.5))
+        channel = Sender(Target(), AutoThrottle(draw=lambda: 0.5))
         count = 0
 
         async def work() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loader.errors import SourceError
 from loader.reading.fingerprint import HEAD_BYTES, check, extend_crc, identify, join_crc, verify_ranges
 from loader.reading.source import FileSource, read_blocks
-from tests.unit.encoders import ENCODERS
+from tests.unit.reading.encoders import ENCODERS
 
 LINES = [b'{"n":%d}\n' % n for n in range(1, 101)]
 DATA = b"".join(LINES)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tests.unit.rate_limiters import FixedWindow, LeakyQueue, Limiter, SlidingWindow, TokenBucket, Workers
-from tests.unit.rate_simulation import Outcome, Scenario
+from tests.unit.rate.limiters import FixedWindow, LeakyQueue, Limiter, SlidingWindow, TokenBucket, Workers
+from tests.unit.rate.simulation import Outcome, Scenario
 
 Make = Callable[[float], Limiter]
 

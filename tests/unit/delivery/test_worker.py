@@ -9,15 +9,15 @@ from typing import Any, cast
 import pytest
 
 from loader.delivery.delivery import Delivery, Parts
-from loader.delivery.fast_path import Crew
-from loader.delivery.queue import Parcel, Work
+from loader.delivery.fast_path import FastPath
+from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.retry import RetryPolicy
-from loader.delivery.sender import Channel
+from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.delivery.worker import Worker
 from loader.model import Chunk, NoResponse, Record, Request, Response
 from loader.rate.throttle import FixedThrottle
-from loader.runtime import World
+from loader.runtime import Runtime
 from loader.settings import OzariCredentials, OzariInsert, Secret
 from loader.targets.ozari.insert import OzariInsertTarget
 from loader.transport.base import Follow
@@ -58,7 +58,7 @@ class Line:
 class Told:
     """A settlement and a reconciler that take notes."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: ChunkQueue) -> None:
         self.created: list[tuple[int, Any]] = []
         self.doubted: list[int] = []
         self._work = work
@@ -82,15 +82,15 @@ class Bench:
     """One worker with everything around it."""
 
     def __init__(self, count: int, reply_to: Callable[[int], Reply | Awaitable[Reply]], rate: float = 1e6) -> None:
-        self.work = Work(lookahead=100, max_outstanding=1000)
+        self.work = ChunkQueue(lookahead=100, max_outstanding=1000)
         self.stop = Stop()
         self.stop.on_request(self.work.close)
         self.line = Line(reply_to)
         self.told = Told(self.work)
-        channel = Channel(self.line, FixedThrottle(rate, burst=1 if rate < 1e6 else None))
+        channel = Sender(self.line, FixedThrottle(rate, burst=1 if rate < 1e6 else None))
         target = OzariInsertTarget(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
         told = cast("Any", self.told)
-        self.parts = Parts(World(), target, channel, self.work, told, told, self.stop, lambda _: None)
+        self.parts = Parts(Runtime(), target, channel, self.work, told, told, self.stop, lambda _: None)
 
         async def is_well() -> bool:
             return True
@@ -99,13 +99,13 @@ class Bench:
             self.parts, RetryPolicy(60.0), confirm_credentials=is_well, learn_ceiling=lambda _: None
         )
         records = [Record(0, number, 0, b'{"fn":%d}' % number) for number in range(1, count + 1)]
-        self.work.put([Parcel(Chunk((record,))) for record in self.work.admit(records)])
+        self.work.put([QueuedChunk(Chunk((record,))) for record in self.work.admit(records)])
 
     def start(self) -> asyncio.Task[None]:
         return asyncio.create_task(self.worker().run())
 
     def worker(self) -> Worker:
-        return Worker(self.parts, self.delivery, Crew(self.parts, self.delivery))
+        return Worker(self.parts, self.delivery, FastPath(self.parts, self.delivery))
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):

@@ -16,7 +16,7 @@ from loader.model import Chunk, Record, Rejected
 from loader.reading import windows as sorting
 from loader.reading.lines import Block
 from loader.reading.parsing import BLANK, parse
-from loader.reading.windows import Draft, Sorter
+from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
 from loader.targets import build_target
 from loader.targets.base import Target
@@ -81,13 +81,13 @@ ODD_LINES = st.sampled_from(
 )
 
 
-def one_by_one(target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> list[Draft]:
+def one_by_one(target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> list[ReadWindow]:
     """Do the same slowly."""
-    drafts: list[Draft] = []
+    drafts: list[ReadWindow] = []
     number, offset = 1, 0
-    draft: Draft | None = None
+    draft: ReadWindow | None = None
     for line in (line for lines in blocks for line in lines):
-        draft = draft or Draft(0, number, offset, records=[])
+        draft = draft or ReadWindow(0, number, offset, records=[])
         data = line.strip(BLANK)
         if not data:
             draft.blank.append(number)
@@ -110,12 +110,12 @@ def one_by_one(target: Target, blocks: list[list[bytes]], window_lines: int, max
 
 def sort(
     target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int = sorting.MAX_WINDOW_BYTES
-) -> list[Draft]:
+) -> list[ReadWindow]:
     """Sort blocks; records that came as a block are made single ones."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sorting, "MAX_WINDOW_BYTES", max_bytes)
-        sorter = Sorter(target, window_lines)
-        drafts: list[Draft] = []
+        sorter = WindowBuilder(target, window_lines)
+        drafts: list[ReadWindow] = []
         number, offset = 1, 0
         for lines in blocks:
             drafts += sorter.feed(Block(0, number, offset, lines, b"".join(lines)))
@@ -124,7 +124,7 @@ def sort(
     return drafts
 
 
-def singled(drafts: list[Draft]) -> list[Draft]:
+def singled(drafts: list[ReadWindow]) -> list[ReadWindow]:
     return [replace(draft, records=[*draft.records]) for draft in drafts]
 
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 
 from loader.rate.throttle import AutoThrottle, Failed, FixedThrottle, Success, Throttle, Throttled
-from tests.unit.admissions import admissions, late_sleep
-from tests.unit.rate_limiters import FixedWindow, LeakyQueue, TokenBucket
+from tests.unit.rate.admissions import admissions, late_sleep
+from tests.unit.rate.limiters import FixedWindow, LeakyQueue, TokenBucket
 from tests.unit.virtual_loop import run_virtual
 
 # --- a rate that is found ------------------------------------------------------------------------------------------------

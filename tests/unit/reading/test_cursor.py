@@ -8,7 +8,7 @@ import pytest
 from loader.errors import SourceError
 from loader.reading.cursor import Cursor, lines_at
 from loader.reading.source import FileSource
-from tests.unit.encoders import ENCODERS
+from tests.unit.reading.encoders import ENCODERS
 
 LINES = [b"%d " % n + b"x" * (n * 37 % 2000) + b"\n" for n in range(2000)] + [
     b"y" * 300_000 + b"\n",

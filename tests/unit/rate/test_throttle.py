@@ -8,7 +8,7 @@ from math import ceil
 import pytest
 
 from loader.rate.throttle import Failed, FixedThrottle, Signal, Success, Throttled
-from tests.unit.admissions import (
+from tests.unit.rate.admissions import (
     admissions,
     admissions_in_rounds,
     cancel_as_it_gets_its_ticket,

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from tests.unit.rate_scenarios import grid, misses
-from tests.unit.rate_simulation import simulate
+from tests.unit.rate.scenarios import grid, misses
+from tests.unit.rate.simulation import simulate
 
 SAMPLE = (
     "steady: fixed 100/s 0.05s",

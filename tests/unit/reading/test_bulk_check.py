@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.reading import bulk_check as plain
-from loader.reading.bulk_check import PlainLook
+from loader.reading.bulk_check import BulkCheck
 from loader.reading.parsing import BLANK, parse
-from tests.unit.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
+from tests.unit.reading.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
 
 ROW = b'{"a":1,"b":"x"}\n'
 VALUES = st.sampled_from(
@@ -47,15 +47,15 @@ def is_good(line: bytes, absent: str = "Tag") -> bool:
 
 
 def looked_at(parts: Sequence[Sequence[bytes]]) -> list[bool]:
-    look = PlainLook(("Tag",))
-    return [look.are_plain(lines, b"".join(lines)) for lines in parts]
+    look = BulkCheck(("Tag",))
+    return [look.all_good(lines, b"".join(lines)) for lines in parts]
 
 
 @given(st.lists(st.lists(USUAL | OTHER, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_no_line_is_taken_that_parse_would_refuse(parts: list[list[bytes]]) -> None:
     parts = [part for at, part in enumerate(parts) for part in ([ROW], part)[at % 2 :]]  # a layout is known, or none
-    for lines, are_plain in zip(parts, looked_at(parts), strict=True):
-        assert not are_plain or all(map(is_good, lines))
+    for lines, all_good in zip(parts, looked_at(parts), strict=True):
+        assert not all_good or all(map(is_good, lines))
 
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=[line.name for line in BAD_LINES])
@@ -67,8 +67,8 @@ def test_a_bad_line_is_seen_among_good_ones(line: BadLine) -> None:
 @pytest.mark.parametrize("data", SUSPICIOUS_GOOD_LINES.values(), ids=SUSPICIOUS_GOOD_LINES)
 def test_a_suspicious_line_is_taken_for_what_it_is(data: bytes) -> None:
     line = data.strip(BLANK) + b"\n"
-    for are_plain in looked_at([[line], [line, line]]):
-        assert not are_plain or is_good(line)
+    for all_good in looked_at([[line], [line, line]]):
+        assert not all_good or is_good(line)
 
 
 @pytest.mark.parametrize("shift", range(24))
@@ -134,9 +134,9 @@ def test_a_name_that_must_be_absent_is_found_as_a_member_only(line: bytes, is_pl
 
 
 def test_names_that_a_target_does_not_take_are_seen() -> None:
-    look = PlainLook((), lambda names: "fid" not in names)
+    look = BulkCheck((), lambda names: "fid" not in names)
     rows = [[b'{"a":1}\n'] * 2, [b'{"a":1,"fid":2}\n'], [b'{"b":1}\n'], [b'{"a":1}\n', b'{"b":1}\n']]
-    assert [look.are_plain(lines, b"".join(lines)) for lines in rows] == [True, False, True, False]
+    assert [look.all_good(lines, b"".join(lines)) for lines in rows] == [True, False, True, False]
 
 
 def test_rows_of_another_table_are_learned_and_mixed_ones_are_not_tried_for_ever(
@@ -152,8 +152,8 @@ def test_rows_of_another_table_are_learned_and_mixed_ones_are_not_tried_for_ever
     monkeypatch.setattr(plain, "_layout", noted)
     first, second = ([json.dumps({name: 1}).encode() + b"\n"] * 2 for name in "ab")
     mixed = [first[0], second[0]]
-    look = PlainLook(())
+    look = BulkCheck(())
     for part in [first, first, second, second, *[mixed] * 1000, second]:
-        assert look.are_plain(part, b"".join(part))
+        assert look.all_good(part, b"".join(part))
     assert learned[:2] == [("a",), ("b",)]
     assert 3 <= len(learned) <= 12
