@@ -42,14 +42,16 @@ def carry_out(settings: LoadPlan, values: Mapping[str, Any], session: Session) -
 
 
 def settle(
-    settings: LoadPlan, word: Literal["accept", "resend"] | None, values: Mapping[str, Any], session: Session
+    settings: LoadPlan, decision: Literal["accept", "resend"] | None, values: Mapping[str, Any], session: Session
 ) -> int:
     """Settle the ambiguous records of a run, print the report, return 3 where some are left, or ids that were asked for."""
     filter_id = values.get("filter")
     from loader.pipeline.pipeline import run_reconcile
 
     with observers(settings, values, session) as observer:
-        report = run(run_reconcile(settings, word=word, filter_id=filter_id, observer=observer, on_signal=abort))
+        report = run(
+            run_reconcile(settings, decision=decision, filter_id=filter_id, observer=observer, on_signal=abort)
+        )
     show(report, values)
     if report.state == "finished":
         return 3 if report.ambiguous or (filter_id is not None and report.ids_unknown) else 0

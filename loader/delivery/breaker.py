@@ -28,9 +28,8 @@ Probe = Callable[[], Awaitable[bool]]
 class Breaker:
     """Closed: all go. Open: nobody goes, a probe asks. Half-open: one record goes alone."""
 
-    def __init__(self, world: Runtime, probe: Probe) -> None:
-        self._world = world
-        self._probe = probe
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._state: Literal["closed", "open", "half_open"] = "closed"
         self._faults_in_a_row = 0
         self._probe_seconds = FIRST_PROBE_SECONDS
@@ -39,7 +38,7 @@ class Breaker:
         self._watched_at: float | None = None
         self._is_permit_out = False
         self._may_go = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._opened = asyncio.Event()
 
     @property
     def is_closed(self) -> bool:
@@ -58,10 +57,10 @@ class Breaker:
         """
         self._forgive_sleep()
         since = [at for at in (self._bad_since, self._unasked_since) if at is not None]
-        return self._world.clock() - min(since) if since else 0.0
+        return self._runtime.clock() - min(since) if since else 0.0
 
     def _forgive_sleep(self) -> None:
-        now = self._world.clock()
+        now = self._runtime.clock()
         slept = now - self._watched_at if self._watched_at is not None else 0.0
         self._watched_at = now
         if slept > MAX_UNWATCHED_SECONDS:
@@ -73,7 +72,7 @@ class Breaker:
         if is_answered:
             self._unasked_since = None
         elif self._unasked_since is None:
-            self._unasked_since = self._world.clock()
+            self._unasked_since = self._runtime.clock()
 
     async def pass_through(self) -> bool:
         """Wait until a request may be sent. True: only one record of it, alone."""
@@ -97,7 +96,7 @@ class Breaker:
     def was_throttled(self) -> None:
         """Take note of an answer that is neither good nor a fault."""
         if self._bad_since is None:
-            self._bad_since = self._world.clock()
+            self._bad_since = self._runtime.clock()
         if self._state == "half_open":
             self._is_permit_out = False
             self._may_go.set()
@@ -108,19 +107,16 @@ class Breaker:
         self._faults_in_a_row += 1
         if self._state == "half_open" or (self._state == "closed" and self._faults_in_a_row >= FAULTS_TO_OPEN):
             self._state = "open"
-            self._task = asyncio.create_task(self._ask_until_well())
+            self._opened.set()
 
-    async def _ask_until_well(self) -> None:
-        while self._state == "open":
-            await self._world.sleep(self._probe_seconds * (0.5 + self._world.draw()))
+    async def run(self, probe: Probe) -> None:
+        """Probe whenever the breaker opens, until the target is well again. Ends by being cancelled."""
+        while True:
+            await self._opened.wait()
+            await self._runtime.sleep(self._probe_seconds * (0.5 + self._runtime.draw()))
             self._probe_seconds = min(self._probe_seconds * 2, MAX_PROBE_SECONDS)
-            if await self._probe():
+            if await probe():
+                self._opened.clear()
                 self._state = "half_open"
                 self._is_permit_out = False
                 self._may_go.set()
-
-    async def close(self) -> None:
-        """End the probing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)

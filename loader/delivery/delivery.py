@@ -8,6 +8,8 @@ from typing import Protocol, assert_never
 
 from loader.columns import are_created
 from loader.delivery.chunking import halve
+from loader.delivery.claim import Claim
+from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy
 from loader.delivery.sender import Sender
@@ -45,8 +47,6 @@ SUCCESS_STATUSES = range(200, 300)
 UNCONFIRMED_SECONDS = 1.0
 """Until a refused chunk is sent again whole, where the target did not say whether the credentials are good."""
 
-Prove = Callable[[Record, Created], Awaitable[None]]
-
 
 class TakesDoubts(Protocol):
     """Takes over records whose request may have been applied: the reconciler."""
@@ -60,12 +60,14 @@ class TakesDoubts(Protocol):
 class Parts:
     """What the pieces of one execution share."""
 
-    world: Runtime
+    runtime: Runtime
     target: Target
-    channel: Sender
-    work: ChunkQueue
+    sender: Sender
+    queue: ChunkQueue
+    packer: ChunkPacker
     settlement: Settlement
     reconciler: TakesDoubts
+    claim: Claim
     stop: Stop
     warn: Callable[[str], None]
 
@@ -122,38 +124,33 @@ class Delivery:
         policy: RetryPolicy,
         *,
         confirm_credentials: Callable[[], Awaitable[bool]],
-        learn_ceiling: Callable[[int], None],
     ) -> None:
-        self.prove: Prove | None = None
-        """Set while the user's word about the key or stamp is not proved."""
-        self.before_alone: Callable[[], Awaitable[None]] | None = None
-        """Awaited before a record is sent, while one goes alone."""
         self._parts = parts
         self._policy = policy
         self._budget = RetryBudget()
         self._given = GivenIds()
         self._confirm_credentials = confirm_credentials
-        self._learn_ceiling = learn_ceiling
         self._mismatches = 0
 
     @property
     def is_smooth(self) -> bool:
         """Say whether a parcel may leave as it is: nothing has to be asked, proved or waited for before."""
-        breaker = self._parts.channel.breaker
-        return self.prove is None and self.before_alone is None and (breaker is None or breaker.is_closed)
+        return self._parts.claim.is_proved and self._parts.sender.breaker.is_closed
 
-    def settle(self, parcels: Sequence[QueuedChunk], replies: Sequence[Response | NoResponse]) -> list[Verdict | None]:
+    def read_replies(
+        self, queued_chunks: Sequence[QueuedChunk], replies: Sequence[Response | NoResponse]
+    ) -> list[Verdict | None]:
         """Read replies, each once, and conclude the records that were all created and about which there is nothing else to say.
 
         Returned is what is left of each: a verdict to act on, or None. Single records are concluded together: nearly every
         record of a target of single records comes this way.
         """
-        for parcel in parcels:
-            parcel.attempts += 1
-            if parcel.attempts > 1:
-                self._parts.channel.traffic.retries += 1
-        chunks = [parcel.chunk for parcel in parcels]
-        seen = self._glance(chunks, replies)
+        for queued in queued_chunks:
+            queued.attempts += 1
+            if queued.attempts > 1:
+                self._parts.sender.traffic.retries += 1
+        chunks = [queued.chunk for queued in queued_chunks]
+        seen = self._created_at_once(chunks, replies)
         created = [outcome for outcome in seen if outcome is not None]
         if not self._given.take_new([outcome.id for outcome in created]):
             seen, created = [None] * len(chunks), []
@@ -169,9 +166,11 @@ class Delivery:
             self._budget.succeed(count)
         return left
 
-    def _glance(self, chunks: Sequence[Chunk], replies: Sequence[Response | NoResponse]) -> Sequence[Created | None]:
+    def _created_at_once(
+        self, chunks: Sequence[Chunk], replies: Sequence[Response | NoResponse]
+    ) -> Sequence[Created | None]:
         responses = [reply for reply in replies if isinstance(reply, Response)]
-        if len(responses) < len(replies) or self.prove is not None:
+        if len(responses) < len(replies) or not self._parts.claim.is_proved:
             return [None] * len(chunks)
         return self._parts.target.glance(chunks, responses)
 
@@ -182,54 +181,54 @@ class Delivery:
             return verdict
         if self._given.is_copy(verdict.outcomes):
             return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
-        if verdict.warnings or self.prove is not None or not are_created(verdict.outcomes):
+        if verdict.warnings or not self._parts.claim.is_proved or not are_created(verdict.outcomes):
             return verdict
         self._parts.settlement.conclude(chunk.records, verdict.outcomes)
         return None
 
-    async def act(self, parcel: QueuedChunk, verdict: Verdict) -> None:
+    async def act(self, queued: QueuedChunk, verdict: Verdict) -> None:
         """Do what a verdict asks for."""
         match verdict:
             case Settled():
-                await self._settle(parcel, verdict)
+                await self._conclude(queued, verdict)
             case Retry():
-                self._retry(parcel, verdict)
+                self._retry(queued, verdict)
             case Split():
-                await self._split(parcel, verdict)
+                await self._split(queued, verdict)
             case Unknown():
-                self._doubt(parcel, verdict)
+                self._doubt(queued, verdict)
             case Halt():
                 self._parts.stop.halt(verdict)
                 if not verdict.may_be_applied:
-                    self._parts.work.put([parcel], is_front=True)
+                    self._parts.queue.put([queued], is_front=True)
             case _:
                 assert_never(verdict)
 
     # --- one step for each verdict -------------------------------------------------------------------------------------
 
-    async def _settle(self, parcel: QueuedChunk, verdict: Settled) -> None:
+    async def _conclude(self, queued: QueuedChunk, verdict: Settled) -> None:
         parts = self._parts
         self._mismatches = 0
         self._budget.succeed()
         for warning in verdict.warnings:
             parts.warn(warning)
-        records = parcel.chunk.records
+        records = queued.chunk.records
         if are_created(verdict.outcomes):
             parts.settlement.conclude(records, verdict.outcomes)
         else:
-            self._sort_out(parcel, verdict)
-        if self.prove is not None:
+            self._sort_out(queued, verdict)
+        if not parts.claim.is_proved:
             for record, outcome in zip(records, verdict.outcomes, strict=True):
                 if isinstance(outcome, Created):
-                    await self.prove(record, outcome)
+                    await parts.claim.created(record, outcome)
                     return
 
-    def _sort_out(self, parcel: QueuedChunk, verdict: Settled) -> None:
+    def _sort_out(self, queued: QueuedChunk, verdict: Settled) -> None:
         """Conclude what is known of a mixed answer; re-send what was not applied; take the rest into doubt."""
         final: list[tuple[Record, Outcome]] = []
         again: list[Record] = []
         doubtful: dict[str, list[Record]] = {}
-        for record, outcome in zip(parcel.chunk.records, verdict.outcomes, strict=True):
+        for record, outcome in zip(queued.chunk.records, verdict.outcomes, strict=True):
             if isinstance(outcome, Resend):
                 again.append(record)
             elif isinstance(outcome, Ambiguous):
@@ -238,55 +237,54 @@ class Delivery:
                 final.append((record, outcome))
         self._parts.settlement.conclude([record for record, _ in final], [outcome for _, outcome in final])
         if again:
-            chunk = Chunk(tuple(again), parcel.chunk.in_doubt)
-            self._parts.work.put([QueuedChunk(chunk, parcel.attempts)], is_front=True)
+            chunk = Chunk(tuple(again), queued.chunk.in_doubt)
+            self._parts.queue.put([QueuedChunk(chunk, queued.attempts)], is_front=True)
         for reason, records in doubtful.items():
             self._parts.reconciler.doubt(records, reason)
 
-    def _retry(self, parcel: QueuedChunk, verdict: Retry) -> None:
+    def _retry(self, queued: QueuedChunk, verdict: Retry) -> None:
         parts = self._parts
-        breaker = parts.channel.breaker
         step = self._policy.next_step(
-            parcel.attempts,
+            queued.attempts,
             verdict,
-            breaker.bad_seconds() if breaker is not None else 0.0,
-            parts.world.draw(),
+            parts.sender.breaker.bad_seconds(),
+            parts.runtime.draw(),
             has_budget=self._budget.spend(is_throttled=verdict.is_throttled),
         )
         if isinstance(step, GiveUp):
-            parts.work.put([parcel], is_front=True)
+            parts.queue.put([queued], is_front=True)
             hint = "see whether the target is up; go on with `loader resume RUN`"
             parts.stop.fail(RunStopped("patience", step.reason, hint))
             return
         seconds = step.seconds
         if step.is_pause:
-            parts.channel.throttle.pause(seconds)
-        parts.work.defer(parcel, seconds)
+            parts.sender.throttle.pause(seconds)
+        parts.queue.defer(queued, seconds)
 
-    async def _split(self, parcel: QueuedChunk, verdict: Split) -> None:
+    async def _split(self, queued: QueuedChunk, verdict: Split) -> None:
         parts = self._parts
         if verdict.must_ask_first and not await self._confirm_credentials():
-            parts.work.defer(parcel, UNCONFIRMED_SECONDS)
+            parts.queue.defer(queued, UNCONFIRMED_SECONDS)
             return
-        if verdict.is_too_large and len(parcel.chunk.records) > 1:
-            self._learn_ceiling(len(parts.target.encode(parcel.chunk).body) // 2)
-        if len(parcel.chunk.records) > 1:
-            first, second = halve(parcel.chunk)
-            parts.work.put([QueuedChunk(second, parcel.attempts), QueuedChunk(first, parcel.attempts)], is_front=True)
+        if verdict.is_too_large and len(queued.chunk.records) > 1:
+            parts.packer.lower_max_bytes(len(parts.target.encode(queued.chunk).body) // 2)
+        if len(queued.chunk.records) > 1:
+            first, second = halve(queued.chunk)
+            parts.queue.put([QueuedChunk(second, queued.attempts), QueuedChunk(first, queued.attempts)], is_front=True)
             return
         outcome: Outcome = Rejected("target", verdict.code, verdict.message)
-        if parcel.chunk.in_doubt:
+        if queued.chunk.in_doubt:
             outcome = Ambiguous(f"sent twice; the second time it was refused: {verdict.message}")
-        parts.settlement.conclude(parcel.chunk.records, [outcome])
+        parts.settlement.conclude(queued.chunk.records, [outcome])
 
-    def _doubt(self, parcel: QueuedChunk, verdict: Unknown) -> None:
+    def _doubt(self, queued: QueuedChunk, verdict: Unknown) -> None:
         parts = self._parts
         if verdict.is_mismatch or verdict.status in SUCCESS_STATUSES:
             # A success that does not fit is perhaps another request's; then our own answer is still to come on that connection.
-            parts.channel.drop_idle()
+            parts.sender.drop_idle()
         if verdict.is_mismatch:
             self._mismatches += 1
             if self._mismatches >= MISMATCHES_TO_STOP:
                 hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
                 parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
-        parts.reconciler.doubt(parcel.chunk.records, verdict.reason, verdict.status)
+        parts.reconciler.doubt(queued.chunk.records, verdict.reason, verdict.status)

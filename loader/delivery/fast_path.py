@@ -14,13 +14,13 @@ from loader.model import Request, Response, Verdict
 
 
 class WorkerSlot(InFlight):
-    """Where one worker stands. A `world.Follow`."""
+    """Where one worker stands. A `runtime.Follow`."""
 
-    __slots__ = ("_crew", "error", "is_out", "parcel", "request", "verdict")
+    __slots__ = ("_fast_path", "error", "is_out", "queued", "request", "verdict")
 
-    def __init__(self, crew: FastPath) -> None:
+    def __init__(self, fast_path: FastPath) -> None:
         super().__init__()
-        self.parcel: QueuedChunk | None = None
+        self.queued: QueuedChunk | None = None
         """The one that is taken and has not been dealt with; None between two."""
         self.is_out = False
         """Whether it may have left."""
@@ -30,53 +30,53 @@ class WorkerSlot(InFlight):
         """What must not be raised here: whoever asks has a request out. The worker raises it."""
         self.request: Request | None = None
         """What goes next."""
-        self._crew = crew
+        self._fast_path = fast_path
 
     def take(self, response: Response) -> None:
         """Take a whole answer."""
         self.request = None
-        self._crew.posts.append(self)
-        self._crew.responses.append(response)
+        self._fast_path.slots.append(self)
+        self._fast_path.responses.append(response)
 
     def next(self) -> Request | None:
         """Return what goes next."""
-        if self._crew.posts:
-            self._crew.go_on()
+        if self._fast_path.slots:
+            self._fast_path.process()
         return self.request
 
 
 class FastPath:
-    """All workers of an execution. `posts` are those whose answers, in `responses`, have come and are not dealt with yet."""
+    """All workers of an execution. `slots` are those whose answers, in `responses`, have come and are not dealt with yet."""
 
     def __init__(self, parts: Parts, delivery: Delivery) -> None:
-        self.posts: list[WorkerSlot] = []
+        self.slots: list[WorkerSlot] = []
         self.responses: list[Response] = []
         self._parts = parts
         self._delivery = delivery
 
-    def go_on(self) -> None:
+    def process(self) -> None:
         """Settle the good ones of the answers that came, and say which requests go next on their connections."""
-        posts, responses = self.posts, self.responses
-        self.posts, self.responses = [], []
+        slots, responses = self.slots, self.responses
+        self.slots, self.responses = [], []
         try:
-            free = self._settle(posts, responses)
+            free = self._read(slots, responses)
             if free and self._delivery.is_smooth:
                 self._send_on(free)
         except Exception as error:  # noqa: BLE001 -- raised by the workers
-            for post in posts:
-                post.error, post.request = error, None
+            for slot in slots:
+                slot.error, slot.request = error, None
 
-    def _settle(self, posts: list[WorkerSlot], responses: list[Response]) -> list[WorkerSlot]:
+    def _read(self, slots: list[WorkerSlot], responses: list[Response]) -> list[WorkerSlot]:
         """Settle the good answers. Return whose they were: they are free for another record."""
-        self._parts.channel.answered(posts, responses)
-        parcels = [post.parcel for post in posts if post.parcel is not None]  # an answer has its request
+        self._parts.sender.answered(slots, responses)
+        queued_chunks = [slot.queued for slot in slots if slot.queued is not None]  # an answer has its request
         free: list[WorkerSlot] = []
-        for post, verdict in zip(posts, self._delivery.settle(parcels, responses), strict=True):
+        for slot, verdict in zip(slots, self._delivery.read_replies(queued_chunks, responses), strict=True):
             if verdict is None:
-                post.parcel, post.is_out = None, False
-                free.append(post)
+                slot.queued, slot.is_out = None, False
+                free.append(slot)
             else:
-                post.verdict = verdict
+                slot.verdict = verdict
         return free
 
     def _send_on(self, free: list[WorkerSlot]) -> None:
@@ -84,12 +84,12 @@ class FastPath:
         parts = self._parts
         going: list[WorkerSlot] = []
         requests: list[Request] = []
-        for post, parcel in zip(free, parts.work.take_next(len(free)), strict=False):
-            post.parcel = parcel
-            request = parts.target.encode(parcel.chunk)
+        for slot, queued in zip(free, parts.queue.take_next(len(free)), strict=False):
+            slot.queued = queued
+            request = parts.target.encode(queued.chunk)
             if not request.is_alone:
-                going.append(post)
+                going.append(slot)
                 requests.append(request)
-        count = parts.channel.go_on(going, requests)
-        for post, request in zip(going[:count], requests, strict=False):
-            post.request, post.is_out = request, True
+        count = parts.sender.admit_following(going, requests)
+        for slot, request in zip(going[:count], requests, strict=False):
+            slot.request, slot.is_out = request, True

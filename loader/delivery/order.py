@@ -13,7 +13,7 @@ class SourceOrder:
 
     def __init__(self) -> None:
         self._places: list[tuple[int, int]] = []  # a heap of (source, line)
-        self._settled: set[tuple[int, int]] = set()
+        self._left: set[tuple[int, int]] = set()
 
     def enter(self, records: Sequence[Record]) -> None:
         """Take note of records that are outstanding now."""
@@ -22,9 +22,9 @@ class SourceOrder:
 
     def leave(self, records: Sequence[Record]) -> None:
         """Take note of records that have an outcome."""
-        self._settled.update(map(place_of, records))
-        while self._places and self._places[0] in self._settled:
-            self._settled.remove(heapq.heappop(self._places))
+        self._left.update(map(place_of, records))
+        while self._places and self._places[0] in self._left:
+            self._left.remove(heapq.heappop(self._places))
 
     def is_first(self, record: Record) -> bool:
         """Say whether every record before this one has an outcome."""
@@ -32,8 +32,8 @@ class SourceOrder:
 
     def count_first(self, records: Sequence[Record]) -> int:
         """Count how many of these records, from the first on, come next with no other between them."""
-        waiting = heapq.nsmallest(len(records) + len(self._settled), self._places)
-        places = [place for place in waiting if place not in self._settled]
+        waiting = heapq.nsmallest(len(records) + len(self._left), self._places)
+        places = [place for place in waiting if place not in self._left]
         pairs = zip(map(place_of, records), places, strict=False)
         return next((count for count, (mine, next_one) in enumerate(pairs) if mine != next_one), len(records))
 

@@ -4,7 +4,7 @@ It owns four rules. (1) A waiting chunk holds no worker: it is deferred and come
 with one lock are never out together: the second is parked until the first has an outcome. (3) While `is_solo` is set,
 one record is out at a time, alone (until the user's word about a stamp or a unique item is proved). (4) Where order is
 asked for, only the first record without an outcome may go: one that waits, was halved or is in doubt holds back all
-that follow. It sends nothing and decides no outcome. A record is outstanding from `admit` until `settled`; memory is
+that follow. It sends nothing and decides no outcome. A record is outstanding from `admit` until `release`; memory is
 bounded because the reader waits in `room` while too much is outstanding.
 """
 
@@ -49,9 +49,11 @@ def has_no_locks(records: Sequence[Record]) -> bool:
 class ChunkQueue:
     """Hands parcels to workers. One event loop, no threads."""
 
-    def __init__(self, *, lookahead: int, max_outstanding: int, is_ordered: bool = False) -> None:
+    def __init__(
+        self, *, lookahead: int, max_outstanding: int, is_ordered: bool = False, is_solo: bool = False
+    ) -> None:
         self.is_ordered = is_ordered
-        self.is_solo = False
+        self.is_solo = is_solo
         self.outstanding = 0
         self.in_flight = 0
         self._lookahead = lookahead
@@ -61,8 +63,8 @@ class ChunkQueue:
         self._fresh_records = 0
         self._later: list[tuple[float, int, QueuedChunk]] = []
         self._order = 0
-        self._turns = SourceOrder()
-        self._locked: dict[str, deque[tuple[Record, GoLater]]] = {}
+        self._source_order = SourceOrder()
+        self._locked: dict[str, deque[tuple[Record, GoLater | None]]] = {}
         self._takers: deque[asyncio.Future[None]] = deque()
         self._changed = asyncio.Event()
         self._awaited = 0  # tasks that wait for a change
@@ -77,16 +79,13 @@ class ChunkQueue:
         """
         self.outstanding += len(records)
         if self.is_ordered:
-            self._turns.enter(records)
+            self._source_order.enter(records)
         self._outstanding_bytes += bytes_of(records)
         if has_no_locks(records):
             return records
-        return [record for record in records if record.lock is None or self._acquire(record, go_later or self._send)]
+        return [record for record in records if record.lock is None or self._acquire(record, go_later)]
 
-    def _send(self, record: Record) -> None:
-        self.put([QueuedChunk(Chunk((record,)))], is_front=True)
-
-    def _acquire(self, record: Record, go_later: GoLater) -> bool:
+    def _acquire(self, record: Record, go_later: GoLater | None) -> bool:
         lock = record.lock or ""
         if lock in self._locked:
             self._locked[lock].append((record, go_later))
@@ -115,7 +114,7 @@ class ChunkQueue:
             or (self.is_solo and (self._fresh or self._later or self.in_flight))
         )
 
-    def _tell(self) -> None:
+    def _wake_reader(self) -> None:
         """Wake the reader, where that for which it waits may have come: to wake it costs more than to look."""
         if self._awaited and (not self.outstanding or self._has_room()):
             self._changed.set()
@@ -127,26 +126,26 @@ class ChunkQueue:
 
     # --- the workers' side ---------------------------------------------------------------------------------------------
 
-    def put(self, parcels: Iterable[QueuedChunk], *, is_front: bool = False) -> None:
+    def put(self, queued_chunks: Iterable[QueuedChunk], *, is_front: bool = False) -> None:
         """Make parcels ready to be taken."""
-        for parcel in parcels:
+        for queued in queued_chunks:
             if self.is_ordered:
-                parcel.chunk = Chunk(tuple(sorted(parcel.chunk.records, key=place_of)), parcel.chunk.in_doubt)
+                queued.chunk = Chunk(tuple(sorted(queued.chunk.records, key=place_of)), queued.chunk.in_doubt)
             if is_front:
-                self._fresh.appendleft(parcel)
+                self._fresh.appendleft(queued)
             else:
-                self._fresh.append(parcel)
-            self._fresh_records += len(parcel.chunk.records)
+                self._fresh.append(queued)
+            self._fresh_records += len(queued.chunk.records)
             if self._takers:
                 self._wake()
         if self.is_ordered:
-            self._fresh = deque(sorted(self._fresh, key=lambda parcel: place_of(parcel.chunk.records[0])))
+            self._fresh = deque(sorted(self._fresh, key=lambda queued: place_of(queued.chunk.records[0])))
 
-    def defer(self, parcel: QueuedChunk, seconds: float) -> None:
+    def defer(self, queued: QueuedChunk, seconds: float) -> None:
         """Make a parcel ready after a while; it goes before fresh ones then."""
         loop = asyncio.get_running_loop()
         self._order += 1
-        heapq.heappush(self._later, (loop.time() + seconds, self._order, parcel))
+        heapq.heappush(self._later, (loop.time() + seconds, self._order, queued))
         loop.call_later(seconds, self._bring_back)
 
     def _bring_back(self) -> None:
@@ -164,18 +163,18 @@ class ChunkQueue:
         if self._is_closed or self.is_solo or self.is_ordered:
             return ()
         fresh = self._fresh
-        parcels = [fresh.popleft() for _ in range(min(count, len(fresh)))]
-        self._fresh_records -= sum(map(len, map(_records_of, parcels)))
+        queued_chunks = [fresh.popleft() for _ in range(min(count, len(fresh)))]
+        self._fresh_records -= sum(map(len, map(_records_of, queued_chunks)))
         for _ in range(min(len(fresh), len(self._takers))):
             self._wake()
-        self._tell()
-        return parcels
+        self._wake_reader()
+        return queued_chunks
 
     async def take(self) -> QueuedChunk | None:
         """Return the next parcel, in flight from now on; None when the work is closed."""
         while not self._is_closed:
-            if (parcel := self.take_now()) is not None:
-                return parcel
+            if (queued := self.take_now()) is not None:
+                return queued
             taker = asyncio.get_running_loop().create_future()
             self._takers.append(taker)
             try:
@@ -189,43 +188,43 @@ class ChunkQueue:
     def _can_hand_out(self) -> bool:
         if not self._fresh or (self.is_solo and self.in_flight):
             return False
-        return not self.is_ordered or self._turns.is_first(self._fresh[0].chunk.records[0])
+        return not self.is_ordered or self._source_order.is_first(self._fresh[0].chunk.records[0])
 
     def _hand_out(self) -> QueuedChunk:
-        parcel = self._fresh.popleft()
-        self._fresh_records -= len(parcel.chunk.records)
+        queued = self._fresh.popleft()
+        self._fresh_records -= len(queued.chunk.records)
         if self.is_solo:
-            parcel = self.first_alone(parcel)
-        elif self.is_ordered and len(parcel.chunk.records) > 1:
-            parcel = self._keep(parcel, self._turns.count_first(parcel.chunk.records))
+            queued = self.keep_first(queued)
+        elif self.is_ordered and len(queued.chunk.records) > 1:
+            queued = self._keep(queued, self._source_order.count_first(queued.chunk.records))
         self.in_flight += 1
-        self._tell()
-        return parcel
+        self._wake_reader()
+        return queued
 
-    def first_alone(self, parcel: QueuedChunk) -> QueuedChunk:
+    def keep_first(self, queued: QueuedChunk) -> QueuedChunk:
         """Keep the first record of a parcel and put the others back in front."""
-        return self._keep(parcel, 1)
+        return self._keep(queued, 1)
 
-    def _keep(self, parcel: QueuedChunk, count: int) -> QueuedChunk:
-        records = parcel.chunk.records
+    def _keep(self, queued: QueuedChunk, count: int) -> QueuedChunk:
+        records = queued.chunk.records
         if len(records) <= count:
-            return parcel
-        first, rest = (Chunk(some, parcel.chunk.in_doubt) for some in (records[:count], records[count:]))
-        self.put([QueuedChunk(rest, parcel.attempts)], is_front=True)
-        return QueuedChunk(first, parcel.attempts)
+            return queued
+        first, rest = (Chunk(some, queued.chunk.in_doubt) for some in (records[:count], records[count:]))
+        self.put([QueuedChunk(rest, queued.attempts)], is_front=True)
+        return QueuedChunk(first, queued.attempts)
 
     def done(self) -> None:
         """Say that a taken parcel is no longer in flight."""
         self.in_flight -= 1
-        self._tell()
+        self._wake_reader()
         if self._fresh and self._takers:
             self._wake()
 
-    def settled(self, records: Sequence[Record]) -> None:
+    def release(self, records: Sequence[Record]) -> None:
         """Say that records have an outcome: they are outstanding no longer and their locks pass on."""
         self.outstanding -= len(records)
         if self.is_ordered:
-            self._turns.leave(records)
+            self._source_order.leave(records)
             self._wake()
         if isinstance(records, RecordBlock):
             self._outstanding_bytes -= records.data_bytes
@@ -233,21 +232,24 @@ class ChunkQueue:
             for record in records:
                 self._outstanding_bytes -= len(record.data)
                 if record.lock is not None:
-                    self._release(record.lock)
+                    self._unlock(record.lock)
         if self._awaited:
-            self._tell()
+            self._wake_reader()
 
-    def _release(self, lock: str) -> None:
+    def _unlock(self, lock: str) -> None:
         waiting = self._locked.get(lock)
         if not waiting:
             self._locked.pop(lock, None)
             return
         record, go_later = waiting.popleft()
-        go_later(record)
+        if go_later is None:
+            self.put([QueuedChunk(Chunk((record,)))], is_front=True)
+        else:
+            go_later(record)
 
-    def set_solo(self, *, is_solo: bool) -> None:
-        """Let one record out at a time, or all of them again."""
-        self.is_solo = is_solo
+    def let_all_go(self) -> None:
+        """End `is_solo`."""
+        self.is_solo = False
         self._changed.set()
         for _ in range(len(self._takers)):
             self._wake()
@@ -267,10 +269,10 @@ class ChunkQueue:
         A chunk that is in doubt and was never tried is one that a shortened log may have forgotten; it will be asked for again.
         """
         waiting = list(self._fresh) + [entry[2] for entry in self._later]
-        kept = [parcel.chunk for parcel in waiting if not (parcel.chunk.in_doubt and parcel.attempts)]
+        kept = [queued.chunk for queued in waiting if not (queued.chunk.in_doubt and queued.attempts)]
         records = [record for chunk in kept for record in chunk.records]
         for queue in self._locked.values():
-            records.extend(record for record, go_later in queue if go_later == self._send)
+            records.extend(record for record, go_later in queue if go_later is None)
         return records
 
     def _wake(self) -> None:

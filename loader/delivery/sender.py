@@ -63,8 +63,8 @@ class LeftCancelled(asyncio.CancelledError):
 class InFlight:
     """What a sender has out, one request after another. `ticket` is that of the one whose end nobody was told of yet.
 
-    A sender that may go on with other records is a `world.Follow`, too; it has to say `answered` first, and `go_on` for
-    what it returns.
+    A sender that may go on with other records is a `transport.base.Follow`, too; it calls `answered` first, and
+    `admit_following` for what it returns.
     """
 
     __slots__ = ("ticket",)
@@ -76,10 +76,10 @@ class InFlight:
 class Sender:
     """Sends requests under the throttle. `sending` holds the tasks whose request may have left."""
 
-    def __init__(self, transport: Transport, throttle: Throttle) -> None:
+    def __init__(self, transport: Transport, throttle: Throttle, breaker: Breaker) -> None:
         self.traffic = Traffic()
         self.throttle = throttle
-        self.breaker: Breaker | None = None
+        self.breaker = breaker
         self.sending: set[asyncio.Task[object]] = set()
         self._transport = transport
         self._auto = throttle if isinstance(throttle, AutoThrottle) else None
@@ -89,7 +89,7 @@ class Sender:
         request: Request,
         *,
         is_record: bool,
-        passage: InFlight | None = None,
+        slot: InFlight | None = None,
         follow: Follow | None = None,
         task: asyncio.Task[object] | None = None,
     ) -> Response | NoResponse:
@@ -98,17 +98,17 @@ class Sender:
         Whatever else is asked goes before the records that wait: a target that refuses nearly all of them would refuse it, too.
         And it goes out alone: by the answer to another question a record that is there would be absent, and sent again. A
         record's own answer repeats it, or gives ids.
-        `passage`: a record's. With `follow` it may go on with other records; the reply to the last one is returned.
+        `slot`: a record's. With `follow` it may go on with other records; the reply to the last one is returned.
         `task`: the running one, where the caller has it at hand; to ask for it costs as much as a ticket.
         """
         if not is_record:
             request = Request(request.method, request.path, request.body, is_alone=True)
-        passage = passage or InFlight()
+        slot = slot or InFlight()
         ticket = self.throttle.admit_now() or await self.throttle.admit(is_first=not is_record)
         task = task or asyncio.current_task()
         assert task is not None  # noqa: S101 -- admit was awaited, so there is a task; this tells mypy
         self.sending.add(task)
-        passage.ticket = ticket
+        slot.ticket = ticket
         self.traffic.leave(1, len(request.body))
         reply: Response | NoResponse | None = None
         try:
@@ -117,59 +117,58 @@ class Sender:
             raise LeftCancelled from error
         finally:
             self.sending.discard(task)
-            if passage.ticket is not None:
-                self._end(passage, reply, is_record=is_record)
+            if slot.ticket is not None:
+                self._end(slot, reply, is_record=is_record)
         return reply
 
-    def answered(self, passages: Sequence[InFlight], responses: Sequence[Response]) -> None:
+    def answered(self, slots: Sequence[InFlight], responses: Sequence[Response]) -> None:
         """Tell throttle and breaker of answers to records that something may follow at once."""
-        tickets = [passage.ticket for passage in passages if passage.ticket is not None]
-        is_plain = max(map(_status_of, responses)) < REQUEST_TIMEOUT and len(tickets) == len(passages)
+        tickets = [slot.ticket for slot in slots if slot.ticket is not None]
+        is_plain = max(map(_status_of, responses)) < REQUEST_TIMEOUT and len(tickets) == len(slots)
         if not is_plain or (self._auto is not None and any(read_limits(response.headers) for response in responses)):
-            for passage, response in zip(passages, responses, strict=True):
-                self._end(passage, response, is_record=True)
+            for slot, response in zip(slots, responses, strict=True):
+                self._end(slot, response, is_record=True)
             return
-        for passage in passages:
-            passage.ticket = None
+        for slot in slots:
+            slot.ticket = None
         self.traffic.in_flight -= len(tickets)
         self.throttle.succeeded(tickets, list(map(_seconds_of, responses)))
-        if self.breaker is not None:
-            self.breaker.succeeded()
+        self.breaker.succeeded()
 
-    def go_on(self, passages: Sequence[InFlight], requests: Sequence[Request]) -> int:
+    def admit_following(self, slots: Sequence[InFlight], requests: Sequence[Request]) -> int:
         """Let records' requests follow answers, none of them one that goes alone.
 
         Returns how many of them leave; the rest have to wait for their tokens.
         """
         tickets = self.throttle.admit_many(len(requests))
         count = len(tickets)
-        for passage, ticket in zip(passages, tickets, strict=False):
-            passage.ticket = ticket
+        for slot, ticket in zip(slots, tickets, strict=False):
+            slot.ticket = ticket
         self.traffic.leave(count, sum(map(len, map(_body_of, requests[:count]))))
         return count
 
     def was_answered(self, *, is_useful: bool) -> None:
         """Tell the patience whether the answer to a question said anything. Only its reader knows: a 200 may be a web page."""
-        if self.breaker is not None:
-            self.breaker.was_asked(is_answered=is_useful)
+        self.breaker.was_asked(is_answered=is_useful)
 
-    def _end(self, passage: InFlight, reply: Response | NoResponse | None, *, is_record: bool) -> None:
-        ticket, passage.ticket = passage.ticket, None
+    def _end(self, slot: InFlight, reply: Response | NoResponse | None, *, is_record: bool) -> None:
+        ticket, slot.ticket = slot.ticket, None
         assert ticket is not None  # noqa: S101 -- a request ends once; this tells mypy
         self.traffic.in_flight -= 1
         if self._auto is not None and isinstance(reply, Response) and (said := read_limits(reply.headers)):
             self._auto.told(*said)
         if type(reply) is Response and reply.status < REQUEST_TIMEOUT:  # as nearly always
             self.throttle.answered(ticket, new_tuple(Success, (reply.seconds,)))
-            if is_record and self.breaker is not None:
+            if is_record:
                 self.breaker.succeeded()
             return
         self.throttle.answered(ticket, Failed() if reply is None else self._signal(reply))
-        if self.breaker is not None and reply is not None:
-            if is_record:
-                self._tell(self.breaker, reply)
-            elif is_fault(reply):
-                self.breaker.was_asked(is_answered=False)
+        if reply is None:
+            return
+        if is_record:
+            self._count(reply)
+        elif is_fault(reply):
+            self.breaker.was_asked(is_answered=False)
 
     def _signal(self, reply: Response | NoResponse) -> Signal:
         if isinstance(reply, NoResponse):
@@ -179,13 +178,13 @@ class Sender:
             return Throttled(retry_after_seconds(reply.headers))
         return Failed() if is_fault(reply) else Success(reply.seconds)
 
-    def _tell(self, breaker: Breaker, reply: Response | NoResponse) -> None:
+    def _count(self, reply: Response | NoResponse) -> None:
         if isinstance(reply, Response) and is_throttle(reply):
-            breaker.was_throttled()
+            self.breaker.was_throttled()
         elif is_fault(reply):
-            breaker.failed()
+            self.breaker.failed()
         else:
-            breaker.succeeded()
+            self.breaker.succeeded()
 
     def drop_idle(self) -> None:
         """Use no pooled connection again: an answer came that belongs to another request."""

@@ -75,23 +75,27 @@ class RejectGuard:
 class Settlement:
     """Concludes records. `created` counts this execution's creations and updates: they show that others succeed."""
 
-    def __init__(self, log: CheckpointLog, work: ChunkQueue, stop: Stop, guard: RejectGuard) -> None:
+    def __init__(self, log: CheckpointLog, queue: ChunkQueue, stop: Stop, guard: RejectGuard) -> None:
         self.successes = 0
         self.is_order_at_stake = False
         """`--ordered`: a record ended otherwise than created. Were that forgotten, it would be created behind later ones."""
         self._log = log
-        self._work = work
+        self._queue = queue
         self._stop = stop
         self._guard = guard
-        self.sinks: list[Sink] = []
+        self._sinks: list[Sink] = []
+
+    def add_sink(self, sink: Sink) -> None:
+        """Call `sink` with records and their outcomes, whenever there are some."""
+        self._sinks.append(sink)
 
     def conclude(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         """Write the outcomes of outstanding records to the log and let the records go."""
         if not records:
             return
         self._write(records, outcomes)
-        self.is_order_at_stake |= self._work.is_ordered and not are_created(outcomes)
-        self._work.settled(records)
+        self.is_order_at_stake |= self._queue.is_ordered and not are_created(outcomes)
+        self._queue.release(records)
         self.successes += (
             len(outcomes) if are_created(outcomes) else sum(map(SUCCESSES.__contains__, map(type, outcomes)))
         )
@@ -100,9 +104,9 @@ class Settlement:
     def conclude_created(self, records: Sequence[Record], outcomes: Sequence[Created]) -> None:
         """Do the same for single records that were all created, of whatever source, each by an answer of its own."""
         self._log.settle_each(records, outcomes)
-        for sink in self.sinks:
+        for sink in self._sinks:
             sink(records, outcomes)
-        self._work.settled(records)
+        self._queue.release(records)
         self.successes += len(records)
         self._stop_for(self._guard.count_created(len(records)))
 
@@ -129,5 +133,5 @@ class Settlement:
 
     def _write(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         self._log.settle(records, outcomes)
-        for sink in self.sinks:
+        for sink in self._sinks:
             sink(records, outcomes)

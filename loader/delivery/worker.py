@@ -4,7 +4,7 @@ It may be cancelled while its request has not left: then the parcel goes back, c
 request is never cancelled by us; if somebody else does it, the record keeps its intent without an outcome, which means
 ambiguous.
 
-Nearly every record goes the short way (`crew`), and has been settled, and followed by others, when its sending returns here.
+Nearly every record goes the short way (`fast_path`), and has been settled, and followed by others, when its sending returns here.
 """
 
 from __future__ import annotations
@@ -21,71 +21,71 @@ from loader.model import NoResponse, Response, Retry, Split
 class Worker:
     """Delivers parcels until the work is closed."""
 
-    def __init__(self, parts: Parts, delivery: Delivery, crew: FastPath) -> None:
+    def __init__(self, parts: Parts, delivery: Delivery, fast_path: FastPath) -> None:
         self._parts = parts
         self._delivery = delivery
-        self._post = WorkerSlot(crew)
+        self._slot = WorkerSlot(fast_path)
         self._task: asyncio.Task[object] | None = None
 
     async def run(self) -> None:
         """Deliver parcels until the work is closed."""
-        work, post, self._task = self._parts.work, self._post, asyncio.current_task()
-        while (parcel := work.take_now() or await work.take()) is not None:
-            post.parcel = parcel
+        queue, slot, self._task = self._parts.queue, self._slot, asyncio.current_task()
+        while (queued := queue.take_now() or await queue.take()) is not None:
+            slot.queued = queued
             try:
-                while post.parcel is not None:
+                while slot.queued is not None:
                     await self._deliver()
             finally:
-                work.done()
+                queue.done()
 
     async def _deliver(self) -> None:
         """Send the parcel, and all that follows it; act on what is left to act on. A parcel that has to wait stays taken."""
-        parts, delivery, post = self._parts, self._delivery, self._post
-        breaker = parts.channel.breaker
-        post.is_out, post.verdict = False, None
+        parts, slot = self._parts, self._slot
+        breaker = parts.sender.breaker
+        slot.is_out, slot.verdict = False, None
         if parts.stop.is_requested:  # since it was taken
             self._put_back_unsent()
-            post.parcel = None
+            slot.queued = None
             return
-        assert post.parcel is not None  # noqa: S101 -- `run` has looked; this tells mypy
+        assert slot.queued is not None  # noqa: S101 -- `run` has looked; this tells mypy
         try:
-            if breaker is not None and not breaker.is_closed and await breaker.pass_through():
-                post.parcel = parts.work.first_alone(post.parcel)
-            if delivery.before_alone is not None:
-                await delivery.before_alone()
+            if not breaker.is_closed and await breaker.pass_through():
+                slot.queued = parts.queue.keep_first(slot.queued)
+            if not parts.claim.is_proved:
+                await parts.claim.before_sending()
             if parts.settlement.is_order_at_stake:
                 await parts.settlement.keep_order()
-            request = parts.target.encode(post.parcel.chunk)
-            post.is_out = True  # as far as this task can tell: `send` says where it was cancelled before
-            reply = await parts.channel.send(request, is_record=True, passage=post, follow=post, task=self._task)
+            request = parts.target.encode(slot.queued.chunk)
+            slot.is_out = True  # as far as this task can tell: `send` says where it was cancelled before
+            reply = await parts.sender.send(request, is_record=True, slot=slot, follow=slot, task=self._task)
         except LeftCancelled:
             self._put_back_unsent()
             raise
         except (asyncio.CancelledError, LogStorageFailed):  # before it left: nothing behind the sending asks the log
-            post.is_out = False
+            slot.is_out = False
             self._put_back_unsent()
             raise
         await self._act(reply)
 
     async def _act(self, reply: Response | NoResponse) -> None:
         """Act on the reply to the last request that left, where the crew has not settled it."""
-        post = self._post
-        if post.error is not None:
-            raise post.error
-        if not post.is_out or post.parcel is None:  # all that left is settled; another one may wait for its token
+        slot = self._slot
+        if slot.error is not None:
+            raise slot.error
+        if not slot.is_out or slot.queued is None:  # all that left is settled; another one may wait for its token
             return
-        parcel, post.parcel = post.parcel, None
-        verdict = post.verdict or self._delivery.settle((parcel,), (reply,))[0]
+        queued, slot.queued = slot.queued, None
+        verdict = slot.verdict or self._delivery.read_replies((queued,), (reply,))[0]
         if verdict is None:
             return
         try:
-            await self._delivery.act(parcel, verdict)
+            await self._delivery.act(queued, verdict)
         except asyncio.CancelledError:
             if isinstance(verdict, Retry | Split):
-                self._parts.work.put([parcel], is_front=True)
+                self._parts.queue.put([queued], is_front=True)
             raise
 
     def _put_back_unsent(self) -> None:
-        post = self._post
-        if post.parcel is not None and not post.is_out:
-            self._parts.work.put([post.parcel], is_front=True)
+        slot = self._slot
+        if slot.queued is not None and not slot.is_out:
+            self._parts.queue.put([slot.queued], is_front=True)

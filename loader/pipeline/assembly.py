@@ -1,71 +1,62 @@
-"""The parts of one execution, and how they are connected."""
+"""The parts that send the records of one execution, each built once and whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from loader.checkpoint import AmbiguousLine
+from loader.delivery.claim import Claim
 from loader.delivery.delivery import Delivery, Parts
+from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue
 from loader.delivery.retry import RetryPolicy
 from loader.delivery.settlement import RejectGuard, Settlement
-from loader.delivery.stop import Stop
-from loader.pipeline.intake import Intake, Limits
-from loader.pipeline.preflight import Preflight
+from loader.delivery.unsent import Unsent
+from loader.pipeline.flow import Flow
+from loader.pipeline.intake import Demand, Intake, Limits
+from loader.pipeline.resume import Resume
+from loader.pipeline.shortened_log import choose
 from loader.pipeline.tasks import Tasks
-from loader.reading.sizes import Sizes
 from loader.reconcile.reconciler import Reconciler
-from loader.runs.opening import OpenRun
-from loader.runtime import Runtime
-from loader.targets.base import Target
+
+if TYPE_CHECKING:
+    from loader.pipeline.reconcile_setup import Setup
+    from loader.pipeline.session import Session
 
 MAX_OUTSTANDING_RECORDS = 20_000
 
 
-@dataclass(slots=True)
-class Assembly:
-    """What an execution is made of, for those who watch and end it."""
-
-    parts: Parts
-    delivery: Delivery
-    intake: Intake
-    execution: Tasks
-    reconciler: Reconciler
-    settlement: Settlement
-
-
-def assemble(
-    run: OpenRun, way: Preflight, target: Target, sizes: Sizes, stop: Stop, world: Runtime, warn: Callable[[str], None]
-) -> Assembly:
-    """Connect the parts of an execution."""
-    options = run.plan.options
-    work = ChunkQueue(
+def assemble(session: Session, setup: Setup, demand: Demand, ambiguous: Sequence[AmbiguousLine]) -> Flow:
+    """Build the parts. `ambiguous`: lines that earlier executions left so, and that can be asked about now."""
+    run, stop, runtime, sizes = session.run, session.stop, session.runtime, session.sizes
+    options, log, target, sender = run.plan.options, run.log, session.target, session.sender
+    queue = ChunkQueue(
         lookahead=sizes.lookahead,
         max_outstanding=max(MAX_OUTSTANDING_RECORDS, 4 * sizes.window_lines),
         is_ordered=options.is_ordered,
+        is_solo=setup.prover is not None,
     )
-    settlement = Settlement(run.log, work, stop, RejectGuard(options.max_rejects))
-    reconciler = Reconciler(
-        world,
-        work,
-        settlement,
-        stop,
-        settle_seconds=options.settle_seconds,
-        new_chunker=lambda: intake.new_chunker(),  # noqa: PLW0108 - intake is made after this
+    packer = ChunkPacker(
+        queue,
+        log,
+        overhead_bytes=target.body_overhead_bytes,
+        max_records=sizes.max_records,
+        max_bytes=options.max_bytes,
     )
-    parts = Parts(world, target, way.channel, work, settlement, reconciler, stop, warn)
-    max_bytes = min(options.max_bytes, run.log.state.notes.get("max_bytes", options.max_bytes))
-    limits = Limits(
-        sizes.window_lines, sizes.max_records, max_bytes, options.max_lines, options.is_ordered, sizes.crash_bound
+    unsent = Unsent(queue, log)
+    claim = Claim(setup.prover, queue, unsent, log)
+    settlement = Settlement(log, queue, stop, RejectGuard(options.max_rejects))
+    if demand.sink is not None:
+        settlement.add_sink(demand.sink)
+    reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy)
+    parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
+    delivery = Delivery(parts, RetryPolicy(options.patience_seconds), confirm_credentials=session.preflight.is_well)
+    shortened_log = choose(run, parts, setup.policy.strategy, sizes.crash_bound)
+    resume = Resume(parts, unsent, run, sizes.window_lines, ambiguous, shortened_log, sends_unsent=demand.reads_new)
+    limits = Limits(sizes.window_lines, options.max_lines, sizes.crash_bound)
+    intake = Intake(parts, unsent, run, limits, resume, shortened_log, demand)
+    tasks = Tasks(
+        parts, delivery, intake, reconciler, session.preflight.is_well, sizes.concurrency, options.timeout_seconds
     )
-    intake = Intake(parts, reconciler, run.log, run.readers, limits)
-    delivery = Delivery(
-        parts,
-        RetryPolicy(options.patience_seconds),
-        confirm_credentials=way.is_well,
-        learn_ceiling=intake.lower_ceiling,
-    )
-    execution = Tasks(
-        parts, delivery, intake, reconciler, concurrency=sizes.concurrency, timeout_seconds=options.timeout_seconds
-    )
-    return Assembly(parts, delivery, intake, execution, reconciler, settlement)
+    return Flow(parts, intake, reconciler, unsent, tasks)

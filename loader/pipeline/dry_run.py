@@ -29,46 +29,46 @@ MAX_SHOWN = 100
 class Tally:
     """What a dry run found."""
 
-    def __init__(self, plan: LoadPlan, world: Runtime) -> None:
+    def __init__(self, plan: LoadPlan, runtime: Runtime) -> None:
         self.lines = self.good = self.rejected = self.blank = self.requests = self.body_bytes = 0
         self.told: list[str] = []
-        target = build_target(plan.target, plan.credentials, world.new_run_id())
+        target = build_target(plan.target, plan.credentials, runtime.new_run_id())
         sizes = sizes_of(target.max_records, plan.options)
         self.target = target
-        self.sorter = WindowBuilder(target, sizes.window_lines)
+        self.builder = WindowBuilder(target, sizes.window_lines)
         self.max_records = sizes.max_records
         self._max_bytes = plan.options.max_bytes
 
-    def add(self, draft: ReadWindow, name: str) -> None:
+    def add(self, window: ReadWindow, name: str) -> None:
         """Count a window, and its chunks."""
-        self.lines += draft.line_count
-        self.good += len(draft.records)
-        self.rejected += len(draft.refused)
-        self.blank += len(draft.blank)
-        for line, refusal in draft.refused[: max(0, MAX_SHOWN - len(self.told))]:
+        self.lines += window.line_count
+        self.good += len(window.records)
+        self.rejected += len(window.refused)
+        self.blank += len(window.blank)
+        for line, refusal in window.refused[: max(0, MAX_SHOWN - len(self.told))]:
             self.told.append(f"{escape(name)} line {line.number}: {refusal.code}: {refusal.message}")
         overhead = self.target.body_overhead_bytes
         chunker = Chunker(overhead, self.max_records, self._max_bytes)
-        chunks = chunker.pack(draft.records)
+        chunks = chunker.pack(window.records)
         self.requests += len(chunks)
         self.body_bytes += sum(overhead - 1 + bytes_of(chunk.records) + len(chunk.records) for chunk in chunks)
 
 
-async def rehearse(plan: LoadPlan, observer: Observer | None, world: Runtime) -> Report:
+async def rehearse(plan: LoadPlan, observer: Observer | None, runtime: Runtime) -> Report:
     """Read everything and count. Errors: SourceError, UsageError."""
-    began = world.clock()
-    tally = Tally(plan, world)
+    began = runtime.clock()
+    tally = Tally(plan, runtime)
     for index, path in enumerate(plan.sources):
         opened: Opened = StandardInput(None) if path == STANDARD_INPUT else FileSource(Path(path))
         try:
             for block in read_blocks(opened, source=index, max_line_bytes=plan.options.max_line_bytes):
-                for draft in tally.sorter.feed(block):
-                    tally.add(draft, path)
+                for window in tally.builder.feed(block):
+                    tally.add(window, path)
                 if plan.options.max_lines is not None and tally.lines >= plan.options.max_lines:
                     break
-                await world.sleep(0)
-            for draft in tally.sorter.flush():
-                tally.add(draft, path)
+                await runtime.sleep(0)
+            for window in tally.builder.flush():
+                tally.add(window, path)
         finally:
             opened.close()
     if observer is not None:
@@ -86,7 +86,7 @@ async def rehearse(plan: LoadPlan, observer: Observer | None, world: Runtime) ->
         skipped_blank=tally.blank,
         requests=tally.requests,
         bytes_sent=tally.body_bytes,
-        seconds=world.clock() - began,
+        seconds=runtime.clock() - began,
         table=table_of(plan.target) or "",
         warnings=tuple(tally.told),
         is_dry_run=True,

@@ -14,20 +14,20 @@ def limits_text(throttle: Throttle) -> str:
     return throttle.describe() if isinstance(throttle, FixedThrottle) else "auto"
 
 
-def ids_of(suspicions: Duplicates) -> tuple[int | str, ...]:
+def ids_of(duplicates: Duplicates) -> tuple[int | str, ...]:
     """List the ids under which records stand once more."""
-    return tuple(record_id for twin in suspicions.twins for record_id in twin.ids if record_id is not None)
+    return tuple(record_id for duplicate in duplicates.proved for record_id in duplicate.ids if record_id is not None)
 
 
-def bound_text(plan: LoadPlan, suspicions: Duplicates, counts: Counts) -> str | None:
+def bound_text(plan: LoadPlan, duplicates: Duplicates, counts: Counts) -> str | None:
     """Say which duplicates are possible, and on what that rests; None where nothing was loaded."""
     if not counts.created + counts.updated + counts.ambiguous:
         return None
     settle = plan.options.settle_seconds
-    if suspicions.twins:
-        return f"{len(suspicions.twins)} records stand in the target twice; their further ids are listed"
-    if suspicions.blind:
-        return f"at most {suspicions.blind} records: so many were sent again without asking, by --ambiguous resend"
+    if duplicates.proved:
+        return f"{len(duplicates.proved)} records stand in the target twice; their further ids are listed"
+    if duplicates.blind:
+        return f"at most {duplicates.blind} records: so many were sent again without asking, by --ambiguous resend"
     target = plan.target
     if isinstance(target, OzariUpdate):
         late = f"nothing later than {settle:g} s after a lost connection"

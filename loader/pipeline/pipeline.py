@@ -19,15 +19,15 @@ from loader.delivery.stop import Stop
 from loader.errors import LoaderError, RunMismatch
 from loader.pipeline.dry_run import rehearse
 from loader.pipeline.execution import Execution
-from loader.pipeline.reconcile_setup import can_ask
-from loader.reconcile.reconciler import Word
+from loader.pipeline.intake import Demand
+from loader.pipeline.session import NewTransport, Session
+from loader.reconcile.reconciler import Decision
 from loader.report.progress import Observer
 from loader.report.report import Report
 from loader.runs.directory import END_NOTE, sizes_of
 from loader.runs.opening import OpenRun, open_run
 from loader.runs.plan import LoadPlan
 from loader.runtime import Runtime
-from loader.transport.base import Transport
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 0.2
@@ -39,82 +39,73 @@ async def run_load(
     plan: LoadPlan,
     *,
     observer: Observer | None = None,
-    world: Runtime | None = None,
+    runtime: Runtime | None = None,
     tools: Tools | None = None,
+    new_transport: NewTransport | None = None,
     sink: Sink | None = None,
     has_room: asyncio.Event | None = None,
     on_signal: Callable[[int], None] | None = None,
-    new_transport: Callable[..., Transport] | None = None,
 ) -> Report:
     """Carry out a plan and return its report. Errors: LoaderError where the run cannot even begin.
 
-    `world`, `tools` and `new_transport` stand in for the machine, the log's disk and the network (it takes the arguments of
-    `transport.choose_transport`). `sink` is called with each group of records and
-    their outcomes; while `has_room` is clear, no more is read.
+    `runtime`, `tools` and `new_transport` stand in for the machine, the log's disk and the network. `sink` is called with each
+    group of records and their outcomes; while `has_room` is clear, no more is read.
     `on_signal`: handle SIGHUP, SIGINT and SIGTERM, the first by draining, the second by calling this with the
     signal's number (it is to end the process).
     """
-    world = world or Runtime()
+    runtime = runtime or Runtime()
     if plan.is_dry_run:
-        return await rehearse(plan, observer, world)
+        return await rehearse(plan, observer, runtime)
     keep_emulator_here(plan.credentials, plan.options.base_url)
     stop = Stop()
     with handled_signals(stop, on_signal):
-        async with open_run(plan, world, tools) as run:
+        async with open_run(plan, runtime, tools) as run:
             finished = finished_report(run)
             if finished is not None:
                 return finished
-            return await carry_out(
-                Execution(run, stop, observer, world, new_transport=new_transport), stop, sink, has_room
-            )
+            session = Session(run, stop, runtime, observer, new_transport)
+            return await carry_out(session, Execution(session, Demand(sink=sink, has_room=has_room)))
 
 
 async def run_reconcile(
     plan: LoadPlan,
     *,
-    word: Word | None = None,
+    decision: Decision | None = None,
     filter_id: str | None = None,
     observer: Observer | None = None,
-    world: Runtime | None = None,
+    runtime: Runtime | None = None,
     tools: Tools | None = None,
     on_signal: Callable[[int], None] | None = None,
 ) -> Report:
-    """Ask the target about the ambiguous records of a run; settle the rest by the user's word. Reads no new lines.
+    """Ask the target about the ambiguous records of a run; settle the rest by the user's decision. Reads no new lines.
 
-    `filter_id`: a saved list filter of Canbus, whose rows are looked through first (`learning`).
+    `filter_id`: a saved list filter of Canbus, whose rows are looked through first (`reconcile.list_filter`).
     It asks where it can be asked, also in a run that was told not to (`--ambiguous hold`): this is the asking.
     """
     keep_emulator_here(plan.credentials, plan.options.base_url)
     plan = replace(plan, options=replace(plan.options, ambiguous=None))
-    world = world or Runtime()
+    runtime = runtime or Runtime()
     stop = Stop()
     with handled_signals(stop, on_signal):
-        async with open_run(plan, world, tools) as run:
-            return await carry_out(
-                Execution(run, stop, observer, world, word=word, filter_id=filter_id), stop, settles_only=True
-            )
+        async with open_run(plan, runtime, tools) as run:
+            session = Session(run, stop, runtime, observer)
+            demand = Demand(reads_new=False)
+            return await carry_out(session, Execution(session, demand, decision=decision, filter_id=filter_id))
 
 
-async def carry_out(
-    launch: Execution,
-    stop: Stop,
-    sink: Sink | None = None,
-    has_room: asyncio.Event | None = None,
-    *,
-    settles_only: bool = False,
-) -> Report:
+async def carry_out(session: Session, execution: Execution) -> Report:
     """Run an execution to its end, or to a stop; its report says why it stopped. Errors: RunMismatch, before all else."""
     try:
-        await launch.run(sink, has_room, settles_only=settles_only)
-    except RunMismatch:
-        await launch.abandon()
+        await execution.run()
+    except RunMismatch:  # these credentials are not the run's own: it stays as it was
+        await session.close()
         raise
     except LoaderError as error:
-        stop.fail(error)
+        session.stop.fail(error)
     except BaseException:
-        await launch.close()
+        await execution.close()
         raise
-    return await launch.close()
+    return await execution.close()
 
 
 def finished_report(run: OpenRun) -> Report | None:
@@ -124,7 +115,7 @@ def finished_report(run: OpenRun) -> Report | None:
         return None
     if end.get("sizes") != sizes_of(run.info.sources):
         return None  # a log that was put back from a backup, and had ended before the source grew
-    if end["ambiguous"] and can_ask(run) and run.plan.options.ambiguous != "hold":
+    if end["ambiguous"] and run.plan.target.is_askable and run.plan.options.ambiguous != "hold":
         return None
     names = {field.name for field in fields(Report)}
     values = {name: value for name, value in end.items() if name in names}

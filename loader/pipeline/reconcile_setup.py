@@ -1,84 +1,78 @@
-"""What this run can do about doubt: which remedy, which proof it rests on, and whether a shortened log can be asked around.
+"""What an execution can do about ambiguous records: how the target is asked, and which claim has to be proved for it.
 
-It follows from the target, from what the user named (key, stamp, unique) and from what the target can be asked. Chosen
+It follows from the target, from what the user named (key, stamp, unique), and from what the target can be asked. It is found out
 once, before the first record.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loader.delivery.claim import PROOF_NOTE, Prover
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
-from loader.model import Halt, NoResponse, Retry
-from loader.pipeline.assembly import Assembly
-from loader.pipeline.shortened_log import AskFirst, SendInDoubt
+from loader.model import Created, Halt, NoResponse, Retry, Updated
 from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
-from loader.reconcile.strategies import Asking, AskingUpdates, Remedy, Repeating
-from loader.runs.directory import UNSENT_NOTE
+from loader.reconcile.reconciler import Decision, Policy
+from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
 from loader.targets import build_capability, build_lookup, build_update_lookup
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
 
-PROOF_NOTE = "proof"
+if TYPE_CHECKING:
+    from loader.pipeline.session import Session
+
 FLOOR_NOTE = "highest_fid"
 ASK_AGAIN_SECONDS = 1.0
 
 
-def can_ask(run: OpenRun) -> bool:
-    """Say whether ambiguous records of this run can be reconciled by what the user named."""
-    match run.plan.target:
-        case OzariInsert(key=key, stamp=stamp):
-            return key is not None or stamp is not None
-        case CanbusAdd(key=key, stamp=stamp, is_unique=is_unique):
-            return is_unique and (key is not None or stamp is not None)
-        case OzariUpdate():
-            return True
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The policy about ambiguous records, and what proves the claim that it rests on; None: there is nothing to prove."""
+
+    policy: Policy
+    prover: Prover | None = None
 
 
-def _has_word(run: OpenRun) -> bool:
-    """Say whether the remedy rests on the user's word about the target. A key in Ozari needs none: no row means no record."""
-    target = run.plan.target
-    return isinstance(target, CanbusAdd) or (isinstance(target, OzariInsert) and target.stamp is not None)
+async def find_out(session: Session, decision: Decision | None) -> Setup:
+    """Ask the target what it can be asked, and choose. Errors: RunStopped."""
+    run, options = session.run, session.run.plan.options
+    settings = run.plan.target
+    strategy: Strategy | None = None
+    sends_blindly = options.ambiguous == "resend" and not settings.is_update
+    if not sends_blindly and options.ambiguous != "hold" and settings.is_askable:
+        strategy = await _strategy(session)
+    accepted = Updated() if settings.is_update else Created(None)
+    policy = Policy(options.settle_seconds, strategy, sends_blindly, decision, accepted)
+    if strategy is None or not settings.needs_proof or run.log.state.notes.get(PROOF_NOTE):
+        return Setup(policy)
+    return Setup(policy, _prover(session, strategy))
 
 
-async def prepare_remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) -> None:
-    """Choose the remedy and set it up, with the proof that it needs."""
-    policy = run.plan.options.ambiguous
-    reconciler = assembly.reconciler
-    if policy == "resend" and not isinstance(run.plan.target, OzariUpdate):
-        reconciler.is_blind = True
-    elif policy != "hold" and can_ask(run):
-        reconciler.remedy = await _remedy(run, assembly, stop, world)
-    if reconciler.remedy is None or not _has_word(run) or run.log.state.notes.get(PROOF_NOTE):
-        reconciler.is_ready.set()
-    else:
-        _demand_proof(run, assembly, stop, world)
-    if run.is_resumed and reconciler.remedy is not None and getattr(run.plan.target, "stamp", None):
-        intake = assembly.intake
-        is_asking = isinstance(reconciler.remedy, Asking)
-        crash_bound = intake.limits.crash_bound
-        intake.suspicion = (
-            AskFirst(assembly.parts, reconciler, reconciler.remedy, intake, crash_bound)
-            if is_asking
-            else SendInDoubt(assembly.parts, intake, crash_bound)
-        )
+def _prover(session: Session, strategy: Strategy) -> Prover:
+    target, stop, runtime = session.target, session.stop, session.runtime
+    if isinstance(target, TakesBack):
+        return UniqueProof(target, session.sender, stop, runtime, session.run.plan.options.settle_seconds)
+    return StampProof(strategy, stop, runtime)
 
 
-async def _remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) -> Remedy | None:
-    target, credentials = run.plan.target, run.plan.credentials
+async def _strategy(session: Session) -> Strategy | None:
+    run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
     if isinstance(target, CanbusAdd):
-        return Repeating(run.plan.options.max_records, is_in_doubt=True)
-    endpoint = await _ask_capability(run, target, assembly.parts.channel, stop, world)
+        return BySending(run.plan.options.max_records, is_in_doubt=True)
+    endpoint = await _ask_capability(run, target, session.sender, session.stop, session.runtime)
     if endpoint is None:
         return None
     if isinstance(target, OzariUpdate):
-        return AskingUpdates(build_update_lookup(target, credentials, endpoint), assembly.parts.channel)
+        return ByUpdateLookup(build_update_lookup(target, credentials, endpoint), session.sender)
     lookup = build_lookup(target, credentials, endpoint, _floor(run, endpoint))
     if lookup is None:
         return None
-    return Asking(lookup, assembly.parts.channel, run.log, is_exact=target.stamp is not None)
+    return ByLookup(lookup, session.sender, run.log, is_exact=target.stamp is not None)
 
 
 def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | None:
@@ -96,55 +90,22 @@ def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | Non
 
 
 async def _ask_capability(
-    run: OpenRun, target: OzariInsert | OzariUpdate, channel: Sender, stop: Stop, world: Runtime
+    run: OpenRun, target: OzariInsert | OzariUpdate, sender: Sender, stop: Stop, runtime: Runtime
 ) -> QueryEndpoint | NoQueryEndpoint | None:
     """Ask patiently whether the table can be queried. None: the run was stopped meanwhile. Errors: RunStopped."""
     question = build_capability(target, run.plan.credentials)
-    began = world.clock()
+    began = runtime.clock()
     while not stop.is_requested:
-        reply = await channel.send(question.encode(), is_record=False)
+        reply = await sender.send(question.encode(), is_record=False)
         answer = Retry(reply.error) if isinstance(reply, NoResponse) else question.read(reply)
         if isinstance(answer, Halt):
             stop.halt(answer)
         elif not isinstance(answer, Retry):
-            channel.was_answered(is_useful=True)
+            sender.was_answered(is_useful=True)
             return answer
-        elif world.clock() - began >= run.plan.options.patience_seconds:
+        elif runtime.clock() - began >= run.plan.options.patience_seconds:
             hint = "see whether the target is up; go on with `loader resume RUN`"
             raise RunStopped("patience", f"the table cannot be asked: {answer.reason}", hint)
         else:
-            await world.sleep(ASK_AGAIN_SECONDS)
+            await runtime.sleep(ASK_AGAIN_SECONDS)
     return None
-
-
-def _demand_proof(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) -> None:
-    """Send one record at a time until the word is proved on the first created one.
-
-    Before each one the log is told which others have not left: a crash before the proof leaves one record in doubt, not a
-    window of them, and the others can prove the word later.
-    """
-    work, delivery, reconciler = assembly.parts.work, assembly.delivery, assembly.reconciler
-
-    async def note_unsent() -> None:
-        assembly.intake.reopening.note_unsent()
-        await run.log.sync()
-
-    async def proved() -> None:
-        run.log.note(PROOF_NOTE, True)
-        run.log.note(UNSENT_NOTE, [])
-        await run.log.sync()
-        delivery.prove = delivery.before_alone = reconciler.on_found = None
-        reconciler.is_unproved = False
-        reconciler.is_ready.set()
-        work.set_solo(is_solo=False)
-
-    work.set_solo(is_solo=True)
-    delivery.before_alone = note_unsent
-    remedy = reconciler.remedy
-    adding = assembly.parts.target
-    if isinstance(adding, TakesBack):
-        settle_seconds = run.plan.options.settle_seconds
-        delivery.prove = UniqueProof(adding, assembly.parts.channel, stop, world, proved, settle_seconds).prove
-    elif remedy is not None:
-        reconciler.on_found = proved
-        delivery.prove = StampProof(remedy, stop, world, proved).prove

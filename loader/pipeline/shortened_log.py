@@ -11,38 +11,51 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from loader.delivery.delivery import Parts
 from loader.model import Created, Halt, Outcome, Record
-from loader.pipeline.intake import Intake
-from loader.reconcile.reconciler import Reconciler
-from loader.reconcile.strategies import Known, Later, Lesson, Open, Remedy
+from loader.reconcile.strategies import ByLookup, Known, Later, Lesson, Open, Strategy
+from loader.runs.opening import OpenRun
 
 ASK_AGAIN_SECONDS = 1.0
 REASON = "sent by an earlier execution that the log does not know of"
 
 
+class ShortenedLog(Protocol):
+    """While the log may be shorter than it was: queues records only once it is known that the target does not hold them."""
+
+    is_on: bool
+    is_asking: bool
+    """A question waits for its turn, or for its answer."""
+
+    async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
+        """Queue the records that the target does not hold.
+
+        `is_behind`: they are a window behind the log's last intent; only such ones can end the suspicion.
+        """
+        ...
+
+
 class AskFirst:
     """Asks by stamp, and believes in `crash_bound` lines in a row that are absent."""
 
-    def __init__(self, parts: Parts, reconciler: Reconciler, remedy: Remedy, intake: Intake, crash_bound: int) -> None:
+    def __init__(self, parts: Parts, strategy: Strategy, crash_bound: int) -> None:
         self.is_on = True
         self._crash_bound = crash_bound
         self._absent = 0  # so many lines in a row
         self.is_asking = False
         self._parts = parts
-        self._reconciler = reconciler
-        self._remedy = remedy
-        self._intake = intake
+        self._strategy = strategy
 
     async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
         """Ask about a window's records; conclude those that are there, let the others become work."""
         if not records:
             return
-        free = self._parts.work.admit(records)
+        free = self._parts.queue.admit(records)
         found: list[tuple[Record, Outcome]] = []
         missing: list[Record] = []
-        size = self._remedy.size_after(0)
+        size = self._strategy.size_after(0)
         for first in range(0, len(free), size):
             batch = free[first : first + size]
             lessons = await self._ask(batch)
@@ -57,13 +70,13 @@ class AskFirst:
         self._parts.settlement.conclude([record for record, _ in found], [outcome for _, outcome in found])
         if found:
             self._absent, self.is_on = 0, True
-            await self._reconciler.found()
-            self._reconciler.doubt(missing, REASON)
+            await self._parts.claim.found()
+            self._parts.reconciler.doubt(missing, REASON)
             return
         if is_behind:
             self._absent += len(records)
             self.is_on = self._absent < self._crash_bound
-        self._intake.put(missing)
+        self._parts.packer.queue(missing)
 
     async def _ask(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
         """Ask until the target answers; the patience of the run ends it where it never does."""
@@ -76,7 +89,7 @@ class AskFirst:
     async def _ask_patiently(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
         parts = self._parts
         while not parts.stop.is_requested:
-            lessons = await self._remedy.learn(records)
+            lessons = await self._strategy.learn(records)
             if isinstance(lessons, Halt):
                 return lessons
             refused = next((lesson.reason for lesson in lessons if isinstance(lesson, Open)), None)
@@ -85,7 +98,7 @@ class AskFirst:
                 return Halt("answers", f"the target cannot be asked by the stamp: {refused}", hint)
             if not any(isinstance(lesson, Later) for lesson in lessons):
                 return lessons
-            await parts.world.sleep(ASK_AGAIN_SECONDS)
+            await parts.runtime.sleep(ASK_AGAIN_SECONDS)
         return Halt("signal", "the run is stopping", "resume it")
 
 
@@ -105,20 +118,20 @@ class SendInDoubt:
     answers.
     """
 
-    def __init__(self, parts: Parts, intake: Intake, crash_bound: int) -> None:
+    def __init__(self, parts: Parts, crash_bound: int) -> None:
         self.is_on = True
         self.is_asking = False
-        self._intake = intake
+        self._packer = parts.packer
         self._crash_bound = crash_bound
         self._absent = 0  # so many lines in a row
         self._watched: deque[Watch] = deque()
-        parts.settlement.sinks.append(self._watch)
+        parts.settlement.add_sink(self._watch)
 
     async def release(self, records: Sequence[Record], *, is_behind: bool = True) -> None:
         """Send a window's records as doubtful ones, and watch how they end."""
         if records and is_behind and self.is_on:
             self._watched.append(Watch(len(records), {(record.source, record.number) for record in records}))
-        self._intake.release(records, in_doubt=True)
+        self._packer.release(records, in_doubt=True)
 
     def _watch(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         if not self._watched:
@@ -135,3 +148,10 @@ class SendInDoubt:
             if self._absent >= self._crash_bound:
                 self.is_on = False
                 self._watched.clear()
+
+
+def choose(run: OpenRun, parts: Parts, strategy: Strategy | None, crash_bound: int) -> ShortenedLog | None:
+    """Choose how a resume makes sure that its log is whole. None: there is nothing to ask by, or nothing to ask about."""
+    if not run.is_resumed or strategy is None or run.plan.target.stamp is None:
+        return None
+    return AskFirst(parts, strategy, crash_bound) if isinstance(strategy, ByLookup) else SendInDoubt(parts, crash_bound)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
+from loader.delivery.breaker import Probe
 from loader.delivery.delivery import Delivery, Parts
 from loader.delivery.fast_path import FastPath
 from loader.delivery.worker import Worker
@@ -34,7 +35,7 @@ class Tasks:
         delivery: Delivery,
         intake: Intake,
         reconciler: Reconciler,
-        *,
+        probe: Probe,
         concurrency: int,
         timeout_seconds: float,
     ) -> None:
@@ -44,6 +45,7 @@ class Tasks:
         self._intake = intake
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
+        self._probe = probe
         self._crash: BaseException | None = None
         self._source_error: SourceError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,25 +53,26 @@ class Tasks:
     async def run(self, tick: Callable[[], None]) -> None:
         """Do the work. `tick` is called a few times a second. Errors: what a task raised that is not the run's own stop."""
         parts = self._parts
-        parts.stop.on_request(parts.work.close)
-        crew = FastPath(parts, self._delivery)
-        workers = [Worker(parts, self._delivery, crew).run() for _ in range(self._concurrency)]
+        parts.stop.on_request(parts.queue.close)
+        fast_path = FastPath(parts, self._delivery)
+        workers = [Worker(parts, self._delivery, fast_path).run() for _ in range(self._concurrency)]
         senders = [self._start(worker, f"worker {n}") for n, worker in enumerate(workers)]
         reconciler = self._start(self._reconciler.run(), "reconciler")
         reader = self._start(self._intake.run(), "reader")
+        prober = self._start(parts.sender.breaker.run(self._probe), "prober")
         ticker = self._start(self._tick(tick, reader), "ticker")
         stopped = asyncio.create_task(parts.stop.wait(), name="stopped")
         try:
             await asyncio.wait({reader, stopped}, return_when=asyncio.FIRST_COMPLETED)  # a stop waits for no disk
-            await parts.work.drained()
+            await parts.queue.drained()
             if self._source_error is not None:
                 parts.stop.fail(self._source_error)
         except asyncio.CancelledError:
             parts.stop.interrupt(0)
             raise
         finally:
-            parts.work.close()
-            await run_shielded(self._end(reader, [reconciler, *senders], [ticker, stopped]))
+            parts.queue.close()
+            await run_shielded(self._end(reader, [reconciler, *senders], [ticker, prober, stopped]))
         if self._crash is not None:
             raise self._crash
 
@@ -94,12 +97,12 @@ class Tasks:
 
     async def _tick(self, tick: Callable[[], None], reader: asyncio.Task[None]) -> None:
         while True:
-            await self._parts.world.sleep(TICK_SECONDS)
+            await self._parts.runtime.sleep(TICK_SECONDS)
             tick()
             reconciler = self._reconciler
-            is_last = reader.done() and self._parts.work.outstanding == reconciler.pending
-            if reconciler.pending and (is_last or self._parts.work.is_ordered):
-                reconciler.go_unproved()
+            is_last = reader.done() and self._parts.queue.outstanding == reconciler.pending
+            if reconciler.pending and (is_last or self._parts.queue.is_ordered):
+                self._parts.claim.give_up()
 
     async def _end(self, reader: Task, senders: list[Task], watchers: list[Task]) -> None:
         try:
@@ -111,7 +114,7 @@ class Tasks:
 
     async def _drain(self, reader: Task, senders: list[Task]) -> None:
         """Let the requests in flight end; cancel only what has not left."""
-        sending = self._parts.channel.sending
+        sending = self._parts.sender.sending
         if not reader.done() and self._intake.is_waiting and reader not in sending:
             reader.cancel()
         try:

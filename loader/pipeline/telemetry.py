@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
+from loader.delivery.sender import Sender
 from loader.model import Counts
-from loader.pipeline.assembly import Assembly
 from loader.rate.throttle import FixedThrottle, Throttle
 from loader.report.report import LimitedBy, Sample
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
+
+if TYPE_CHECKING:
+    from loader.pipeline.flow import Flow
 
 RATE_WINDOW_SECONDS = 5.0
 MACHINE_SHARE = 0.85
@@ -36,16 +40,16 @@ class Point:
 class Telemetry:
     """Takes samples of a running execution."""
 
-    def __init__(self, run: OpenRun, assembly: Assembly, throttle: Throttle, concurrency: int, world: Runtime) -> None:
+    def __init__(self, run: OpenRun, sender: Sender, throttle: Throttle, concurrency: int, runtime: Runtime) -> None:
         self._run = run
-        self._assembly = assembly
+        self._sender = sender
         self._throttle = throttle
         # A rate below it is the target's, which has refused that one.
         self._asked_rate = throttle.rate_per_second if isinstance(throttle, FixedThrottle) else inf
         self._concurrency = concurrency
-        self._world = world
-        self._began = world.clock()
-        self._cpu_began = world.cpu_clock()
+        self._runtime = runtime
+        self._began = runtime.clock()
+        self._cpu_began = runtime.cpu_clock()
         self._settled_before = model_counts(run).settled
         self._points: deque[Point] = deque()
         self._busy_seconds = 0.0
@@ -54,7 +58,7 @@ class Telemetry:
     @property
     def seconds(self) -> float:
         """Return how long this execution has lasted."""
-        return self._world.clock() - self._began
+        return self._runtime.clock() - self._began
 
     @property
     def records_done(self) -> int:
@@ -67,10 +71,10 @@ class Telemetry:
         sizes = [reader.total_bytes for reader in self._run.readers]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
-    def sample(self) -> Sample:
-        """Take a sample."""
-        now = self._world.clock()
-        traffic = self._assembly.parts.channel.traffic
+    def sample(self, flow: Flow | None) -> Sample:
+        """Take a sample. `flow`: None as long as no record can be sent."""
+        now = self._runtime.clock()
+        traffic = self._sender.traffic
         self._busy_seconds += (now - self._ticked_at) * min(1.0, traffic.in_flight / self._concurrency)
         self._ticked_at = now
         read_bytes = sum(reader.read_bytes for reader in self._run.readers)
@@ -92,32 +96,33 @@ class Telemetry:
             requests_per_second=(point.requests - first.requests) / elapsed,
             records_per_second=(point.records - first.records) / elapsed,
             rate_limit=self._throttle.rate_per_second,
-            limited_by=self.limited_by(),
-            waiting_reason=self._waiting_reason(),
+            limited_by=self.limited_by(flow),
+            waiting_reason=self._waiting_reason(flow),
             eta_seconds=(total - read_bytes) / bytes_per_second if total and bytes_per_second > 0 else None,
         )
 
-    def _waiting_reason(self) -> str | None:
-        assembly = self._assembly
-        breaker = assembly.parts.channel.breaker
-        if breaker is not None and breaker.is_open:
+    def _waiting_reason(self, flow: Flow | None) -> str | None:
+        if self._sender.breaker.is_open:
             return "the target does not answer well; asking it now and then"
-        if assembly.intake.is_waiting_for_source and not assembly.parts.work.outstanding:
+        if flow is None:
+            return None
+        outstanding, pending = flow.parts.queue.outstanding, flow.reconciler.pending
+        if flow.intake.is_waiting_for_source and not outstanding:
             return "the source"
-        if assembly.reconciler.pending and assembly.reconciler.pending == assembly.parts.work.outstanding:
-            return f"{assembly.reconciler.pending} ambiguous records, until they can be asked for"
+        if pending and pending == outstanding:
+            return f"{pending} ambiguous records, until they can be asked for"
         return None
 
-    def limited_by(self) -> LimitedBy | None:
+    def limited_by(self, flow: Flow | None) -> LimitedBy | None:
         """Say what the speed is limited by; None before there is anything to say."""
         seconds = self.seconds
         if seconds <= 0 or not self.records_done:
             return None
-        if (self._world.cpu_clock() - self._cpu_began) / seconds > MACHINE_SHARE:
+        if (self._runtime.cpu_clock() - self._cpu_began) / seconds > MACHINE_SHARE:
             return "machine"
         if self._throttle.limited_by_rate_seconds / seconds > 0.5:
             return "rate" if self._throttle.rate_per_second >= self._asked_rate else "target"
-        if self._assembly.intake.waited_seconds / seconds > SOURCE_SHARE:
+        if flow is not None and flow.intake.waited_seconds / seconds > SOURCE_SHARE:
             return "source"
         return "concurrency" if self._busy_seconds / seconds > CONCURRENCY_SHARE else "target"
 

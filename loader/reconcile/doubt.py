@@ -54,5 +54,5 @@ class Duplicate:
 class Duplicates:
     """What the report says of duplicates: proved ones, and records that were re-sent blindly by the user's word."""
 
-    twins: list[Duplicate] = field(default_factory=list)
+    proved: list[Duplicate] = field(default_factory=list)
     blind: int = 0

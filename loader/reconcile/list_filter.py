@@ -82,9 +82,9 @@ class Learner:
     def __init__(
         self,
         run: OpenRun,
-        channel: Sender,
+        sender: Sender,
         stop: Stop,
-        world: Runtime,
+        runtime: Runtime,
         filter_id: str,
         *,
         watch: Callable[[], None],
@@ -92,16 +92,17 @@ class Learner:
     ) -> None:
         target = run.plan.target
         assert isinstance(target, CanbusAdd)  # noqa: S101 -- `config` lets no other come here; this tells mypy
-        self.twins: list[Duplicate] = []
+        self.learnt: Learnt | None = None
+        self.duplicates: list[Duplicate] = []
         """Records that stand in the list several times under their stamp."""
         self._is_stamped = target.stamp is not None
         self._item = target.stamp or target.key or ""
         self._keys = Keys(replace(target, key=None) if self._is_stamped else target, run.info.run)
         self._records = build_canbus_records(run.plan.credentials)
         self._run = run
-        self._channel = channel
+        self._sender = sender
         self._stop = stop
-        self._world = world
+        self._runtime = runtime
         self._filter_id = filter_id
         self._watch = watch
         self._warn = warn
@@ -109,8 +110,8 @@ class Learner:
         self._rows = 0
         self._has_item = False
 
-    async def learn(self) -> Learnt | None:
-        """Read the list and write what it teaches into the log. None: the run was stopped first, and nothing was written.
+    async def learn(self) -> None:
+        """Read the list and write what it teaches into the log. If the run is stopped first, nothing is written.
 
         Errors: RunStopped where the target refuses the list; LogStorageFailed; LogDamaged.
         """
@@ -120,13 +121,13 @@ class Learner:
                 if wanted:
                     await self._walk(matches)
                 if self._stop.is_requested:
-                    return None
+                    return
                 ids = await self._write(matches)
                 several, unseen = matches.count_several(), matches.count_unseen()
         except sqlite3.Error as error:
             hint = "make room in the folder for temporary files, or name another one: TMPDIR=DIR"
             raise LogStorageFailed(f"what the list says cannot be kept: {error}", hint) from None
-        return Learnt(ids, wanted, unseen, several, self._rows, self._has_item, self._item)
+        self.learnt = Learnt(ids, wanted, unseen, several, self._rows, self._has_item, self._item)
 
     # --- what is looked for --------------------------------------------------------------------------------------------
 
@@ -179,10 +180,10 @@ class Learner:
         """Ask for the page behind the rows that were read, until it comes. None: the run is stopping."""
         while not self._stop.is_requested:
             question = self._records.list_request(self._rows, self._sizes[0], self._filter_id)
-            reply = await self._channel.send(question, is_record=False)
+            reply = await self._sender.send(question, is_record=False)
             if isinstance(reply, Response):
                 answer = self._records.read_list(reply)
-                self._channel.was_answered(is_useful=isinstance(answer, Page))
+                self._sender.was_answered(is_useful=isinstance(answer, Page))
                 if isinstance(answer, Page):
                     return answer
                 is_too_long = not reply.is_complete and len(reply.body) >= MAX_ANSWER_BYTES
@@ -193,7 +194,7 @@ class Learner:
                     self._stop.halt(answer)
                     continue
             self._watch()
-            await self._world.sleep(ASK_AGAIN_SECONDS)
+            await self._runtime.sleep(ASK_AGAIN_SECONDS)
         return None
 
     def _take_smaller_pages(self, *, is_too_long: bool) -> None:
@@ -221,8 +222,8 @@ class Learner:
             doubtful = [record for record, _ in twins if record.was == DOUBTFUL]
             self._settle(doubtful, [Created(None)] * len(doubtful))
             await self._run.log.sync()
-            self.twins += [Duplicate(record.source, record.number, ids) for record, ids in twins][
-                : MAX_TWINS - len(self.twins)
+            self.duplicates += [Duplicate(record.source, record.number, ids) for record, ids in twins][
+                : MAX_TWINS - len(self.duplicates)
             ]
         return count
 

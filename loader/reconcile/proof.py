@@ -6,7 +6,6 @@ one goes out. A word that turns out false stops the run: going on would lose or 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol, runtime_checkable
 
 from loader.delivery.sender import Sender
@@ -25,7 +24,7 @@ from loader.model import (
     Unknown,
     Verdict,
 )
-from loader.reconcile.strategies import Known, Missing, Open, Remedy
+from loader.reconcile.strategies import Known, Missing, Open, Strategy
 from loader.runtime import Runtime
 
 DUPLICATE = "7012"
@@ -58,37 +57,37 @@ class TakesBack(Protocol):
 class StampProof:
     """Asks for the first created record by its stamp."""
 
-    def __init__(self, remedy: Remedy, stop: Stop, world: Runtime, proved: Callable[[], Awaitable[None]]) -> None:
-        self._remedy = remedy
-        self._stop = stop
-        self._world = world
-        self._proved = proved
+    is_proved_by_finding = True
 
-    async def prove(self, record: Record, created: Created) -> None:
+    def __init__(self, strategy: Strategy, stop: Stop, runtime: Runtime) -> None:
+        self._strategy = strategy
+        self._stop = stop
+        self._runtime = runtime
+
+    async def prove(self, record: Record, created: Created) -> bool:
         """Find the record, or stop the run."""
         waits = list(ASK_SECONDS)
         while True:
-            lessons = await self._remedy.learn([record])
+            lessons = await self._strategy.learn([record])
             if isinstance(lessons, Halt):
                 self._stop.halt(lessons)
-                return
+                return False
             match lessons[0]:
                 case Known(Created(found), _) if found is None or created.id is None or found == created.id:
-                    await self._proved()
-                    return
+                    return True
                 case Known():
                     self._refute("another record answers to the stamp of the first one")
-                    return
+                    return False
                 case Missing() if waits:
-                    await self._world.sleep(waits.pop(0))
+                    await self._runtime.sleep(waits.pop(0))
                 case Missing():
                     self._refute("the first record was created, but cannot be found by its stamp")
-                    return
+                    return False
                 case Open(reason):
                     self._refute(f"the target cannot be asked by the stamp: {reason}")
-                    return
+                    return False
                 case _:
-                    await self._world.sleep(ASK_SECONDS[-1])
+                    await self._runtime.sleep(ASK_SECONDS[-1])
 
     def _refute(self, message: str) -> None:
         hint = "name a text field that the table stores as it is: `--stamp FIELD`, in a new run"
@@ -98,58 +97,57 @@ class StampProof:
 class UniqueProof:
     """Sends the first created record once more: a unique item must refuse it."""
 
+    is_proved_by_finding = False
+
     def __init__(
         self,
         target: TakesBack,
-        channel: Sender,
+        sender: Sender,
         stop: Stop,
-        world: Runtime,
-        proved: Callable[[], Awaitable[None]],
+        runtime: Runtime,
         settle_seconds: float,
     ) -> None:
         self._settle_seconds = settle_seconds
         self._target = target
-        self._channel = channel
+        self._sender = sender
         self._stop = stop
-        self._world = world
-        self._proved = proved
+        self._runtime = runtime
         self._lost_answers = 0
 
-    async def prove(self, record: Record, created: Created) -> None:
+    async def prove(self, record: Record, created: Created) -> bool:
         """See the second sending refused, or stop the run and take the twin back."""
         del created
         chunk = Chunk((record,))
         while True:
-            reply = await self._channel.send(self._target.encode(chunk), is_record=False)
+            reply = await self._sender.send(self._target.encode(chunk), is_record=False)
             verdict = Unknown(reply.error) if isinstance(reply, NoResponse) else self._target.interpret(chunk, reply)
-            self._channel.was_answered(is_useful=isinstance(verdict, Settled))
+            self._sender.was_answered(is_useful=isinstance(verdict, Settled))
             match verdict:
                 case Settled((Rejected("target", code, _),)) if code == DUPLICATE:
-                    await self._proved()
-                    return
+                    return True
                 case Settled((Created(twin),)):
                     await self._take_back(record, twin)
-                    return
+                    return False
                 case Settled((Rejected(_, code, message),)):
                     self._refute(
                         f"the first record, sent once more, was refused for another reason ({code}: {message})"
                     )
-                    return
+                    return False
                 case Halt():
                     self._stop.halt(verdict)
-                    return
+                    return False
                 case Unknown():
                     # Asking once more is safe where the word is true, and shows where it is not; but no sooner than the lost
                     # request has ended: nobody says whether the item is unique between two that run at once.
                     self._lost_answers += 1
-                    await self._world.sleep(max(self._settle_seconds, ASK_SECONDS[0]))
+                    await self._runtime.sleep(max(self._settle_seconds, ASK_SECONDS[0]))
                 case _:
-                    await self._world.sleep(ASK_SECONDS[-1])
+                    await self._runtime.sleep(ASK_SECONDS[-1])
 
     async def _take_back(self, record: Record, twin: RecordId) -> None:
         is_gone = False
         if twin is not None:
-            reply = await self._channel.send(self._target.delete_request(twin, record), is_record=False)
+            reply = await self._sender.send(self._target.delete_request(twin, record), is_record=False)
             is_gone = isinstance(reply, Response) and self._target.is_deleted(reply)
         told = f"the twin (id {twin or 'unknown'}) {'was deleted again' if is_gone else 'could not be deleted'}"
         if self._lost_answers:

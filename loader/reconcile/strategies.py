@@ -73,7 +73,7 @@ class Open:
 Lesson: TypeAlias = Known | Missing | SendAgain | Later | Open
 
 
-class Remedy(Protocol):
+class Strategy(Protocol):
     """One way of settling ambiguous records."""
 
     can_ask_early: bool
@@ -90,14 +90,14 @@ class Remedy(Protocol):
         ...
 
 
-class Asking:
+class ByLookup:
     """Ask by key or stamp. By key, a row counts only if the log does not hold its id already."""
 
-    def __init__(self, lookup: Lookup, channel: Sender, log: CheckpointLog, *, is_exact: bool) -> None:
+    def __init__(self, lookup: Lookup, sender: Sender, log: CheckpointLog, *, is_exact: bool) -> None:
         self.can_ask_early = True
         self.max_faults = FAULTS_TO_REJECT
         self._lookup = lookup
-        self._channel = channel
+        self._sender = sender
         self._log = log
         self._is_exact = is_exact
 
@@ -111,13 +111,13 @@ class Asking:
         asked = [record for record in records if record.key is not None]
         lessons: dict[Record, Lesson] = {}
         if asked:
-            reply = await self._channel.send(self._lookup.encode(asked), is_record=False)
+            reply = await self._sender.send(self._lookup.encode(asked), is_record=False)
             if isinstance(reply, NoResponse):
                 return [Later(reply.error)] * len(records)
             answer = self._lookup.read(asked, reply)
             if isinstance(answer, Halt):
                 return answer
-            self._channel.was_answered(is_useful=isinstance(answer, LookupAnswer))
+            self._sender.was_answered(is_useful=isinstance(answer, LookupAnswer))
             if isinstance(answer, Retry | Unknown):
                 return [Later(answer.reason)] * len(records)
             known_ids = await self._logged([f for f in answer.findings if isinstance(f, Found)])
@@ -128,9 +128,9 @@ class Asking:
 
     async def twins(self, records: Sequence[Record]) -> Sequence[tuple[RecordId, ...]]:
         """Return, per created record, the ids under which it stands once more; empty where there is none or nobody tells."""
-        reply = await self._channel.send(self._lookup.encode(records), is_record=False)
+        reply = await self._sender.send(self._lookup.encode(records), is_record=False)
         answer = None if isinstance(reply, NoResponse) else self._lookup.read(records, reply)
-        self._channel.was_answered(is_useful=True)  # nobody waits for this answer, so no patience ends over it
+        self._sender.was_answered(is_useful=True)  # nobody waits for this answer, so no patience ends over it
         if not isinstance(answer, LookupAnswer):
             return [()] * len(records)
         ids = {record_id for f in answer.findings if isinstance(f, Found) for record_id in f.ids}
@@ -165,7 +165,7 @@ class Asking:
         return Open(finding.reason)
 
 
-class Repeating:
+class BySending:
     """Send again: against a unique item of Canbus, or an update that changes nothing when it is applied twice."""
 
     can_ask_early = False
@@ -184,15 +184,15 @@ class Repeating:
         return [SendAgain(self._is_in_doubt)] * len(records)
 
 
-class AskingUpdates:
+class ByUpdateLookup:
     """Send an idempotent update again; ask about one that touches its own filters, with its old and its new values."""
 
     can_ask_early = False
     max_faults = FAULTS_TO_REJECT
 
-    def __init__(self, lookup: UpdateLookup, channel: Sender) -> None:
+    def __init__(self, lookup: UpdateLookup, sender: Sender) -> None:
         self._lookup = lookup
-        self._channel = channel
+        self._sender = sender
 
     def size_after(self, faults: int) -> int:
         """Settle one after the other: each may take two questions."""
@@ -212,13 +212,13 @@ class AskingUpdates:
     async def _ask(self, record: Record) -> Lesson | Halt:
         rows: list[int] = []
         for side in SIDES:
-            reply = await self._channel.send(self._lookup.encode(record, side), is_record=False)
+            reply = await self._sender.send(self._lookup.encode(record, side), is_record=False)
             if isinstance(reply, NoResponse):
                 return Later(reply.error)
             answer = self._lookup.read(record, side, reply)
             if isinstance(answer, Halt):
                 return answer
-            self._channel.was_answered(is_useful=not isinstance(answer, Retry | Unknown))
+            self._sender.was_answered(is_useful=not isinstance(answer, Retry | Unknown))
             if isinstance(answer, Retry | Unknown):
                 return Later(answer.reason)
             if isinstance(answer, Undecided):

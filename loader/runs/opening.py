@@ -43,12 +43,12 @@ class OpenRun:
 
 
 @contextlib.asynccontextmanager
-async def open_run(plan: LoadPlan, world: Runtime, tools: Tools | None = None) -> AsyncIterator[OpenRun]:
+async def open_run(plan: LoadPlan, runtime: Runtime, tools: Tools | None = None) -> AsyncIterator[OpenRun]:
     """Open or create the run of a plan, and hold it; its log stands on `tools`. Errors: RunMismatch, SourceError, LogError."""
     directory = plan.run_directory
     sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
     with _creation_lock(directory):
-        run = await _enter(plan, sources, world, tools)
+        run = await _enter(plan, sources, runtime, tools)
     try:
         run.readers.extend(_readers(run))
         yield run
@@ -58,10 +58,10 @@ async def open_run(plan: LoadPlan, world: Runtime, tools: Tools | None = None) -
         await run.log.close()
 
 
-async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: Runtime, tools: Tools | None) -> OpenRun:
+async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runtime, tools: Tools | None) -> OpenRun:
     directory = plan.run_directory
     recorded = run_directory.read(directory) if run_directory.exists(directory) else None
-    asked = _asked(plan, sources, recorded.run if recorded else world.new_run_id(), world)
+    asked = _asked(plan, sources, recorded.run if recorded else runtime.new_run_id(), runtime)
     if recorded is None:
         run_directory.clear_unborn(directory)
         log = await CheckpointLog.create(
@@ -93,7 +93,7 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: Runtime
     return OpenRun(plan, info, log, [], is_resumed=True, has_grown=has_grown)
 
 
-def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, world: Runtime) -> RunInfo:
+def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, runtime: Runtime) -> RunInfo:
     from loader import __version__
 
     return RunInfo(
@@ -105,7 +105,7 @@ def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, world: 
         sources=sources,
         options=plan.options,
         loader=__version__,
-        created=world.wall_time(),
+        created=runtime.wall_time(),
     )
 
 

@@ -216,15 +216,12 @@ def pointed(points: Points, send: Callable[..., Any]) -> Callable[..., Any]:
 
 def shorten_waits() -> None:
     """Let look-ups that lost their answer be repeated soon: the waits are not what is tested here."""
-    from loader.pipeline import preflight as way
-    from loader.pipeline import reconcile_setup as remedy_choice
-    from loader.pipeline import shortened_log as suspicion
-    from loader.reconcile import proof
-    from loader.reconcile import reconciler as reconcile
+    from loader.pipeline import preflight, reconcile_setup, shortened_log
+    from loader.reconcile import proof, reconciler
 
-    reconcile.ASK_AGAIN_SECONDS = 0.2
+    reconciler.ASK_AGAIN_SECONDS = 0.2
     proof.ASK_SECONDS = (0.1, 0.1, 0.1, 0.1, 0.1)
-    remedy_choice.ASK_AGAIN_SECONDS = suspicion.ASK_AGAIN_SECONDS = way.PREFLIGHT_WAIT_SECONDS = 0.2
+    reconcile_setup.ASK_AGAIN_SECONDS = shortened_log.ASK_AGAIN_SECONDS = preflight.FIRST_WAIT_SECONDS = 0.2
 
 
 def child(order: dict[str, Any]) -> NoReturn:

@@ -15,7 +15,7 @@ from loader.emulator import Emulator, running
 from loader.errors import UsageError
 from loader.pipeline.pipeline import run_reconcile
 from loader.reconcile.list_filter import Learnt
-from loader.reconcile.reconciler import Word
+from loader.reconcile.reconciler import Decision
 from tests.emulated.loading import (
     ADD,
     APP,
@@ -63,10 +63,10 @@ async def leave(
     return tmp_path / "run"
 
 
-async def learn(directory: Path, filter_id: str, *, word: Word | None = None) -> Report:
+async def learn(directory: Path, filter_id: str, *, decision: Decision | None = None) -> Report:
     """Carry out what `loader reconcile RUN --filter ID` does, without the start of a process."""
     values = {"settle": "0.2", "rate": "500"}
-    return await run_reconcile(resume_settings(directory, values, ENVIRONMENT), word=word, filter_id=filter_id)
+    return await run_reconcile(resume_settings(directory, values, ENVIRONMENT), decision=decision, filter_id=filter_id)
 
 
 async def tell(directory: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -126,7 +126,7 @@ async def test_absence_from_a_list_proves_nothing(tmp_path: Path) -> None:
         report = await learn(directory, "all")
         assert (report.ambiguous, report.ids_learnt, len(emulator.rows(APP))) == (10, 10, COUNT - 10)
         assert report.learnt == f"10 of 20 ids learnt from {COUNT - 10} rows: 10 stand in none of them"
-        report = await learn(directory, "all", word="resend")
+        report = await learn(directory, "all", decision="resend")
         assert (report.created, report.ambiguous, len(emulator.rows(APP))) == (COUNT, 0, COUNT)
         assert right(emulator, directory) == []
 
@@ -134,7 +134,7 @@ async def test_absence_from_a_list_proves_nothing(tmp_path: Path) -> None:
 async def test_what_the_list_shows_is_not_sent_again_by_the_users_word(tmp_path: Path) -> None:
     with running(plan(LOST)) as emulator:
         directory = await leave(emulator, tmp_path, STAMPED)
-        report = await learn(directory, "all", word="resend")
+        report = await learn(directory, "all", decision="resend")
         assert (report.created, report.ambiguous, len(emulator.rows(APP))) == (COUNT, 0, COUNT)
 
 
@@ -234,7 +234,7 @@ async def test_a_filter_that_does_not_show_the_item_is_told(tmp_path: Path) -> N
 async def test_a_list_that_is_refused_stops_with_a_hint_and_changes_nothing(tmp_path: Path) -> None:
     with running(plan(LOST)) as emulator:
         directory = await leave(emulator, tmp_path, STAMPED)
-        report = await learn(directory, "unknown", word="resend")
+        report = await learn(directory, "unknown", decision="resend")
         assert (report.exit_code, report.reason, report.ambiguous) == (4, "answers", 20)
         assert "FILTER_ID" in (report.hint or "")
         assert len(ambiguous_of(directory)) == 20

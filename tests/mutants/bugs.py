@@ -106,8 +106,8 @@ FOURTEEN = (
         "Whoever is in doubt is asked about, or sent again, at once: the target may still be applying the lost request.",
         Edit(
             "loader/reconcile/reconciler.py",
-            "self._settle_seconds = settle_seconds\n",
-            "self._settle_seconds = 0 * settle_seconds\n",
+            "self._settle_seconds = policy.settle_seconds\n",
+            "self._settle_seconds = 0 * policy.settle_seconds\n",
         ),
         by=(GAPS,),
     ),
@@ -278,7 +278,7 @@ DOUBT = (
         "A late twin of a record that was sent again is never found.",
         Edit(
             "loader/pipeline/execution.py",
-            "            await self._assembly.reconciler.second_look()\n",
+            "            await flow.reconciler.second_look()\n",
             "            pass\n",
         ),
         by=(LOST + "::test_a_commit_beyond_the_settle_time_is_found_and_told",),
@@ -298,7 +298,7 @@ DOUBT = (
         "Nothing was created by which the stamp could be proved, and yet what is not found is sent again.",
         Edit(
             "loader/reconcile/reconciler.py",
-            "            case Missing() if self.is_unproved:\n",
+            "            case Missing() if self._claim.is_given_up:\n",
             "            case Missing() if False:\n",
         ),
         by=(GAPS,),
@@ -374,7 +374,11 @@ DOUBT = (
     bug(
         "the word of --unique unproved",
         "The user's word is believed: where it is not true, every lost answer makes a twin.",
-        Edit("loader/pipeline/reconcile_setup.py", "return isinstance(target, CanbusAdd) or (", "return ("),
+        Edit(
+            "loader/pipeline/reconcile_setup.py",
+            "not settings.needs_proof",
+            "not (settings.needs_proof and isinstance(settings, OzariInsert))",
+        ),
         by=(CANBUS + "::test_a_word_that_is_not_true_is_found_out_and_leaves_no_twin",),
     ),
     bug(
@@ -382,8 +386,8 @@ DOUBT = (
         "A stamp that the table does not keep is asked for, and every absence is believed.",
         Edit(
             "loader/pipeline/reconcile_setup.py",
-            "(isinstance(target, OzariInsert) and target.stamp is not None)",
-            "False",
+            "not settings.needs_proof",
+            "not (settings.needs_proof and isinstance(settings, CanbusAdd))",
         ),
         by=(GAPS,),
     ),
@@ -392,15 +396,15 @@ DOUBT = (
         "What the last execution knew as unsent stays noted while it is sent: a crash then sends it twice.",
         Edit(
             "loader/pipeline/execution.py",
-            "            self._run.log.note(UNSENT_NOTE, [])\n        self._run.log.note(END_NOTE, None)\n",
-            "            pass\n        self._run.log.note(END_NOTE, None)\n",
+            "            await flow.unsent.forget()\n",
+            "            await log.sync()\n",
         ),
         by=(GAPS,),
     ),
     bug(
         "doubtful records noted as unsent",
         "A chunk that waits to be sent again after a lost answer counts as never sent.",
-        Edit("loader/delivery/queue.py", "if not (parcel.chunk.in_doubt and parcel.attempts)", "if True"),
+        Edit("loader/delivery/queue.py", "if not (queued.chunk.in_doubt and queued.attempts)", "if True"),
         by=(GAPS,),
     ),
     bug(
@@ -438,7 +442,7 @@ DOUBT = (
         "A log that came back shorter is gone on with, and what it forgot is sent again unasked.",
         Edit(
             "loader/pipeline/intake.py",
-            "if self.suspicion is not None and (self.suspicion.is_on or is_marked):",
+            "if self._shortened_log is not None and (self._shortened_log.is_on or is_marked):",
             "if False:",
         ),
         by=(GAPS,),
@@ -450,15 +454,16 @@ FLOW = (
         "a chunk spans windows",
         "What is left of a window waits for company, and goes out with lines of the next window or source.",
         Edit(
-            "loader/pipeline/intake.py",
-            "        self._parts.work.put([QueuedChunk(chunk) for chunk in self.new_chunker(in_doubt=in_doubt).pack(records)])\n",
-            '        chunker = self._kept = getattr(self, "_kept", None) or self.new_chunker(in_doubt=in_doubt)\n'
+            "loader/delivery/packer.py",
+            "        self._queue.put([QueuedChunk(chunk) for chunk in self._chunker(in_doubt=in_doubt).pack(records)])\n",
+            '        chunker = self._kept = getattr(self, "_kept", None) or self._chunker(in_doubt=in_doubt)\n'
             "        chunks = [chunk for record in records if (chunk := chunker.feed(record)) is not None]\n"
             "        def flush() -> None:\n"
             "            if (rest := chunker.flush()) is not None:\n"
-            "                self._parts.work.put([QueuedChunk(rest)])\n"
+            "                self._queue.put([QueuedChunk(rest)])\n"
+            "        import asyncio\n"
             "        asyncio.get_running_loop().call_later(0.05, flush)\n"
-            "        self._parts.work.put([QueuedChunk(chunk) for chunk in chunks])\n",
+            "        self._queue.put([QueuedChunk(chunk) for chunk in chunks])\n",
         ),
         by=(SOURCES + "::test_several_sources_are_one_run",),
     ),
@@ -466,7 +471,7 @@ FLOW = (
         "a repeated chunk spans sources",
         "Records of two sources are sent again in one chunk, and the log takes all of them for lines of the first.",
         Edit(
-            "loader/reconcile/reconciler.py",
+            "loader/delivery/packer.py",
             "groupby(records, lambda record: record.source)",
             "groupby(records, lambda record: 0)",
         ),
@@ -508,8 +513,8 @@ FLOW = (
         "ceiling of a 413 forgotten by the resume",
         "What was learnt of the largest body is not kept, and the resume runs into it again.",
         Edit(
-            "loader/pipeline/intake.py",
-            '            self._log.note("max_bytes", self.max_bytes)\n',
+            "loader/delivery/packer.py",
+            "            self._log.note(MAX_BYTES_NOTE, self.max_bytes)\n",
             "            pass\n",
         ),
         by=(CANBUS,),
@@ -519,7 +524,7 @@ FLOW = (
         "Every further chunk is too large again.",
         Edit(
             "loader/delivery/delivery.py",
-            "            self._learn_ceiling(len(parts.target.encode(parcel.chunk).body) // 2)\n",
+            "            parts.packer.lower_max_bytes(len(parts.target.encode(queued.chunk).body) // 2)\n",
             "            pass\n",
         ),
         by=(CANBUS,),
@@ -657,7 +662,7 @@ FLOW = (
     bug(
         "a record that waits for its token forgotten",
         "A worker that is cancelled drops the parcel that it had taken behind a good answer.",
-        Edit("loader/delivery/worker.py", "if post.parcel is not None and not post.is_out:", "if False:"),
+        Edit("loader/delivery/worker.py", "if slot.queued is not None and not slot.is_out:", "if False:"),
         by=("unit/delivery/test_worker.py",),
     ),
     bug(
@@ -665,8 +670,8 @@ FLOW = (
         "A request follows a good answer though the rate does not allow it yet.",
         Edit(
             "loader/delivery/fast_path.py",
-            "for post, request in zip(going[:count], requests, strict=False):",
-            "for post, request in zip(going, requests, strict=False):",
+            "for slot, request in zip(going[:count], requests, strict=False):",
+            "for slot, request in zip(going, requests, strict=False):",
         ),
         by=("unit/delivery/test_fast_path.py",),
     ),
@@ -675,8 +680,8 @@ FLOW = (
         "Of the answers of a turn, each is read as that of another record.",
         Edit(
             "loader/delivery/fast_path.py",
-            "self._delivery.settle(parcels, responses)",
-            "self._delivery.settle(parcels, responses[::-1])",
+            "self._delivery.read_replies(queued_chunks, responses)",
+            "self._delivery.read_replies(queued_chunks, responses[::-1])",
         ),
         by=("unit/delivery/test_fast_path.py",),
     ),
@@ -685,8 +690,8 @@ FLOW = (
         "The log is gone in the middle of a turn, and the records whose answers had come go back as unsent.",
         Edit(
             "loader/delivery/fast_path.py",
-            "                post.error, post.request = error, None\n",
-            "                post.error, post.request, post.is_out = error, None, False\n",
+            "                slot.error, slot.request = error, None\n",
+            "                slot.error, slot.request, slot.is_out = error, None, False\n",
         ),
         by=("unit/delivery/test_worker.py", "unit/delivery/test_fast_path.py"),
     ),
@@ -695,8 +700,8 @@ FLOW = (
         "What the crew has read is read again, and its own id looks like somebody else's.",
         Edit(
             "loader/delivery/worker.py",
-            "post.verdict or self._delivery.settle((parcel,), (reply,))[0]",
-            "self._delivery.settle((parcel,), (reply,))[0]",
+            "slot.verdict or self._delivery.read_replies((queued,), (reply,))[0]",
+            "self._delivery.read_replies((queued,), (reply,))[0]",
         ),
         by=("unit/delivery/test_worker.py",),
     ),
@@ -748,7 +753,7 @@ DISK = (
     bug(
         "two windows intended whatever is open",
         "A crash finds more records open than the loader said at its start.",
-        Edit("loader/pipeline/intake.py", "work.outstanding + 2 * limits.window_lines <= limits.crash_bound", "True"),
+        Edit("loader/pipeline/intake.py", "queue.outstanding + 2 * limits.window_lines <= limits.crash_bound", "True"),
         by=("emulated/test_load_windows.py",),
     ),
     bug(

@@ -268,5 +268,5 @@ async def test_an_ordered_chunk_goes_only_as_far_as_its_records_are_next() -> No
         assert parcel is not None
         taken.append([one.number for one in parcel.chunk.records])
         work.done()
-        work.settled(parcel.chunk.records)
+        work.release(parcel.chunk.records)
     assert taken == [[1], [5], [32]]

@@ -334,7 +334,7 @@ class Lives:
         try:
             return await run_load(
                 self._plan(has_limit=trouble is not None),
-                world=self._world(),
+                runtime=self._runtime(),
                 new_transport=self._transport(new_transport),
                 tools=self._tools(storage),
                 on_signal=(lambda _: died("signal")) if has_signals else None,
@@ -360,7 +360,7 @@ class Lives:
     def _transport(self, simulated: Callable[..., Wire]) -> Callable[..., Transport] | None:
         return simulated
 
-    def _world(self) -> Runtime:
+    def _runtime(self) -> Runtime:
         draw = Random(f"life {self.case.seed} {self.result.counts['executions']}")
         return Runtime(
             clock=self.loop.time,

@@ -15,27 +15,27 @@ class Turn:
 
     def __init__(self, count: int, out: int, rate: float = 1e6) -> None:
         self.bench = Bench(count, created, rate)
-        self.crew = FastPath(self.bench.parts, self.bench.delivery)
-        self.posts: list[WorkerSlot] = []
+        self.fast_path = FastPath(self.bench.parts, self.bench.delivery)
+        self.slots: list[WorkerSlot] = []
         for _ in range(out):
-            post = WorkerSlot(self.crew)
-            post.parcel = self.bench.work.take_now()
-            post.is_out = True
-            self.posts.append(post)
+            slot = WorkerSlot(self.fast_path)
+            slot.queued = self.bench.queue.take_now()
+            slot.is_out = True
+            self.slots.append(slot)
         requests = [Request("POST", "/") for _ in range(out)]
-        assert self.bench.parts.channel.go_on(self.posts, requests) == out
+        assert self.bench.parts.sender.admit_following(self.slots, requests) == out
 
     def end(self, *responses: Response) -> list[Request | None]:
-        for post, response in zip(self.posts, responses, strict=True):
-            post.take(response)
-        return [post.next() for post in self.posts]
+        for slot, response in zip(self.slots, responses, strict=True):
+            slot.take(response)
+        return [slot.next() for slot in self.slots]
 
     def numbers(self) -> list[int | None]:
-        return [number_of(post.parcel) for post in self.posts]
+        return [number_of(slot.queued) for slot in self.slots]
 
 
-def number_of(parcel: QueuedChunk | None) -> int | None:
-    return None if parcel is None else parcel.chunk.records[0].number
+def number_of(queued: QueuedChunk | None) -> int | None:
+    return None if queued is None else queued.chunk.records[0].number
 
 
 def bodies(requests: Sequence[Request | None]) -> list[bytes | None]:
@@ -47,10 +47,10 @@ async def test_each_answer_settles_its_own_record_and_the_next_ones_follow_in_or
     assert bodies(turn.end(created(1), created(2), created(3))) == [body_of(4), body_of(5), body_of(6)]
     assert turn.bench.told.created == [(1, 101), (2, 102), (3, 103)]
     assert turn.numbers() == [4, 5, 6]
-    assert all(post.is_out for post in turn.posts)
-    traffic = turn.bench.parts.channel.traffic
+    assert all(slot.is_out for slot in turn.slots)
+    traffic = turn.bench.parts.sender.traffic
     assert (traffic.requests, traffic.in_flight) == (6, 3)
-    assert turn.bench.parts.channel.throttle.in_flight == 3
+    assert turn.bench.parts.sender.throttle.in_flight == 3
 
 
 async def test_an_answer_that_is_another_ones_is_left_to_its_worker() -> None:
@@ -58,8 +58,8 @@ async def test_an_answer_that_is_another_ones_is_left_to_its_worker() -> None:
     assert bodies(turn.end(created(1), created(3), created(2))) == [body_of(4), None, None]
     assert turn.bench.told.created == [(1, 101)]
     assert turn.numbers() == [4, 2, 3]
-    assert [post.verdict is not None for post in turn.posts] == [False, True, True]
-    assert all(post.is_out for post in turn.posts)
+    assert [slot.verdict is not None for slot in turn.slots] == [False, True, True]
+    assert all(slot.is_out for slot in turn.slots)
 
 
 async def test_an_answer_that_is_not_good_stands_between_others() -> None:
@@ -68,31 +68,31 @@ async def test_an_answer_that_is_not_good_stands_between_others() -> None:
     assert bodies(turn.end(created(1), busy, created(3))) == [body_of(4), None, body_of(5)]
     assert turn.bench.told.created == [(1, 101), (3, 103)]
     assert turn.numbers() == [4, 2, 5]
-    assert turn.bench.parts.channel.throttle.in_flight == 2
+    assert turn.bench.parts.sender.throttle.in_flight == 2
 
 
 async def test_what_has_no_token_stays_with_its_worker() -> None:
     turn = Turn(8, out=1, rate=0.5)
     assert turn.end(created(1)) == [None]
     assert turn.numbers() == [2]
-    assert not turn.posts[0].is_out
-    assert turn.bench.parts.channel.traffic.requests == 1
+    assert not turn.slots[0].is_out
+    assert turn.bench.parts.sender.traffic.requests == 1
 
 
 async def test_fewer_records_than_workers() -> None:
     turn = Turn(4, out=3)
     assert bodies(turn.end(created(1), created(2), created(3))) == [body_of(4), None, None]
     assert turn.numbers() == [4, None, None]
-    assert [post.is_out for post in turn.posts] == [True, False, False]
+    assert [slot.is_out for slot in turn.slots] == [True, False, False]
 
 
 async def test_a_log_that_is_gone_is_told_to_all_and_nobody_takes_his_record_for_unsent() -> None:
     turn = Turn(8, out=3)
     turn.bench.told.fails_at = 2
     assert turn.end(created(1), created(2), created(3)) == [None, None, None]
-    assert [str(post.error) for post in turn.posts] == ["the log is gone"] * 3
+    assert [str(slot.error) for slot in turn.slots] == ["the log is gone"] * 3
     assert turn.numbers() == [1, 2, 3]
-    assert all(post.is_out for post in turn.posts)
+    assert all(slot.is_out for slot in turn.slots)
     assert turn.bench.waiting() == [4, 5, 6, 7, 8]
 
 

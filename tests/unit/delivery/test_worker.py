@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from loader.delivery.breaker import Breaker
 from loader.delivery.delivery import Delivery, Parts
 from loader.delivery.fast_path import FastPath
 from loader.delivery.queue import ChunkQueue, QueuedChunk
@@ -58,10 +59,10 @@ class Line:
 class Told:
     """A settlement and a reconciler that take notes."""
 
-    def __init__(self, work: ChunkQueue) -> None:
+    def __init__(self, queue: ChunkQueue) -> None:
         self.created: list[tuple[int, Any]] = []
         self.doubted: list[int] = []
-        self._work = work
+        self._queue = queue
         self.fails_at = 0
         self.is_order_at_stake = False
 
@@ -70,7 +71,7 @@ class Told:
             if record.number == self.fails_at:
                 raise RuntimeError("the log is gone")
             self.created.append((record.number, outcome.id))
-            self._work.settled([record])
+            self._queue.release([record])
 
     conclude = conclude_created
 
@@ -78,28 +79,44 @@ class Told:
         self.doubted += [record.number for record in records]
 
 
+class ToldClaim:
+    """A claim that takes notes. The first record that is created proves it."""
+
+    is_proved = True
+
+    def __init__(self) -> None:
+        self.by: list[int] = []
+
+    async def before_sending(self) -> None:
+        """Nothing is noted."""
+
+    async def created(self, record: Record, _: Any) -> None:
+        self.by.append(record.number)
+        self.is_proved = True
+
+
 class Bench:
     """One worker with everything around it."""
 
     def __init__(self, count: int, reply_to: Callable[[int], Reply | Awaitable[Reply]], rate: float = 1e6) -> None:
-        self.work = ChunkQueue(lookahead=100, max_outstanding=1000)
+        self.queue = ChunkQueue(lookahead=100, max_outstanding=1000)
         self.stop = Stop()
-        self.stop.on_request(self.work.close)
+        self.stop.on_request(self.queue.close)
         self.line = Line(reply_to)
-        self.told = Told(self.work)
-        channel = Sender(self.line, FixedThrottle(rate, burst=1 if rate < 1e6 else None))
+        self.told = Told(self.queue)
+        sender = Sender(self.line, FixedThrottle(rate, burst=1 if rate < 1e6 else None), Breaker(Runtime()))
         target = OzariInsertTarget(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
         told = cast("Any", self.told)
-        self.parts = Parts(Runtime(), target, channel, self.work, told, told, self.stop, lambda _: None)
+        self.claim = ToldClaim()
+        claim, packer = cast("Any", self.claim), cast("Any", None)
+        self.parts = Parts(Runtime(), target, sender, self.queue, packer, told, told, claim, self.stop, lambda _: None)
 
         async def is_well() -> bool:
             return True
 
-        self.delivery = Delivery(
-            self.parts, RetryPolicy(60.0), confirm_credentials=is_well, learn_ceiling=lambda _: None
-        )
+        self.delivery = Delivery(self.parts, RetryPolicy(60.0), confirm_credentials=is_well)
         records = [Record(0, number, 0, b'{"fn":%d}' % number) for number in range(1, count + 1)]
-        self.work.put([QueuedChunk(Chunk((record,))) for record in self.work.admit(records)])
+        self.queue.put([QueuedChunk(Chunk((record,))) for record in self.queue.admit(records)])
 
     def start(self) -> asyncio.Task[None]:
         return asyncio.create_task(self.worker().run())
@@ -113,7 +130,7 @@ class Bench:
                 await asyncio.sleep(0)
 
     def waiting(self) -> list[int]:
-        return [record.number for record in self.work.unsent()]
+        return [record.number for record in self.queue.unsent()]
 
 
 def body_of(number: int) -> bytes:
@@ -131,25 +148,25 @@ def created(number: int, record_id: int | None = None) -> Response:
 async def test_a_good_answer_is_followed_by_the_next_record_without_a_new_call() -> None:
     bench = Bench(50, created)
     task = bench.start()
-    await bench.until(lambda: not bench.work.outstanding)
+    await bench.until(lambda: not bench.queue.outstanding)
     assert bench.line.calls == 1
     assert bench.line.sent == [body_of(number) for number in range(1, 51)]
     assert bench.told.created == [(number, 100 + number) for number in range(1, 51)]
-    await bench.until(lambda: not bench.work.in_flight)
-    assert bench.parts.channel.traffic.requests == 50
-    assert bench.parts.channel.traffic.in_flight == bench.parts.channel.throttle.in_flight == 0
-    assert not bench.parts.channel.sending
-    bench.work.close()
+    await bench.until(lambda: not bench.queue.in_flight)
+    assert bench.parts.sender.traffic.requests == 50
+    assert bench.parts.sender.traffic.in_flight == bench.parts.sender.throttle.in_flight == 0
+    assert not bench.parts.sender.sending
+    bench.queue.close()
     await task
 
 
 async def test_a_record_whose_token_is_not_there_waits_for_it_and_is_sent_once() -> None:
     bench = Bench(5, created, rate=200.0)
     task = bench.start()
-    await bench.until(lambda: not bench.work.outstanding)
+    await bench.until(lambda: not bench.queue.outstanding)
     assert bench.line.sent == [body_of(number) for number in range(1, 6)]
     assert bench.told.created == [(number, 100 + number) for number in range(1, 6)]
-    bench.work.close()
+    bench.queue.close()
     await task
 
 
@@ -163,7 +180,7 @@ async def test_a_record_that_waits_for_its_token_goes_back_when_the_worker_is_ca
         await task
     assert bench.line.sent == [body_of(1)]
     assert bench.waiting() == [2, 3]
-    assert bench.work.in_flight == 0
+    assert bench.queue.in_flight == 0
 
 
 async def test_a_record_that_was_taken_but_did_not_leave_goes_back_though_its_task_was_sending() -> None:
@@ -202,7 +219,7 @@ async def test_a_record_that_is_out_does_not_go_back_when_its_worker_is_cancelle
     bench = Bench(3, lambda number: created(number) if number == 1 else hang())
     task = bench.start()
     await bench.until(lambda: len(bench.line.sent) == 2)
-    assert task in bench.parts.channel.sending
+    assert task in bench.parts.sender.sending
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -256,7 +273,7 @@ async def test_an_answer_that_settles_nothing_is_judged_once_and_stands_at_its_o
     assert bench.told.doubted == [3]
     assert [number for number, _ in bench.told.created] == [1, 2, 4]
     assert bench.line.calls == 2
-    bench.work.close()
+    bench.queue.close()
     await task
 
 
@@ -267,22 +284,16 @@ async def test_a_lost_answer_is_the_last_ones_own() -> None:
     await bench.until(lambda: len(bench.told.created) == 3)
     assert bench.told.doubted == [3]
     assert [number for number, _ in bench.told.created] == [1, 2, 4]
-    bench.work.close()
+    bench.queue.close()
     await task
 
 
 async def test_while_a_record_is_to_be_proved_none_follows() -> None:
     bench = Bench(3, created)
-    proved: list[int] = []
-
-    async def prove(record: Record, _: Any) -> None:
-        proved.append(record.number)
-        bench.delivery.prove = None
-
-    bench.delivery.prove = prove
+    bench.claim.is_proved = False
     task = bench.start()
     await bench.until(lambda: len(bench.told.created) == 3)
-    assert proved == [1]
+    assert bench.claim.by == [1]
     assert bench.line.calls == 2
-    bench.work.close()
+    bench.queue.close()
     await task

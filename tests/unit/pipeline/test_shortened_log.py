@@ -25,18 +25,19 @@ class Sending:
     def __init__(self) -> None:
         self.released: list[int] = []
         self.sinks: list[Any] = []
-        parts: Any = SimpleNamespace(settlement=SimpleNamespace(sinks=self.sinks))
-        self.suspicion = SendInDoubt(parts, self, BOUND)  # type: ignore[arg-type]  # an intake as far as it is used
+        settlement = SimpleNamespace(add_sink=self.sinks.append)
+        parts: Any = SimpleNamespace(settlement=settlement, packer=self)
+        self.shortened_log = SendInDoubt(parts, BOUND)
 
     def release(self, records: list[Record], *, in_doubt: bool) -> None:
         assert in_doubt
         self.released += [record.number for record in records]
 
     def is_on(self) -> bool:
-        return self.suspicion.is_on
+        return self.shortened_log.is_on
 
     async def window(self, *numbers: int, is_behind: bool = True) -> None:
-        await self.suspicion.release([line(number) for number in numbers], is_behind=is_behind)
+        await self.shortened_log.release([line(number) for number in numbers], is_behind=is_behind)
 
     def ends(self, **outcomes: bool) -> None:
         """Say of each line, as in `l7=True`, whether it was there already."""
@@ -99,16 +100,17 @@ async def test_asking_first(windows: list[tuple[int, ...]], there: set[int], is_
         pass
 
     parts: Any = SimpleNamespace(
-        work=SimpleNamespace(admit=lambda records: records),
+        queue=SimpleNamespace(admit=lambda records: records),
+        packer=SimpleNamespace(queue=ignore),
         stop=SimpleNamespace(is_requested=False, halt=ignore),
         settlement=SimpleNamespace(conclude=ignore),
+        reconciler=SimpleNamespace(doubt=ignore),
+        claim=SimpleNamespace(found=found),
     )
-    reconciler: Any = SimpleNamespace(found=found, doubt=ignore)
-    intake: Any = SimpleNamespace(put=ignore)
-    suspicion = AskFirst(parts, reconciler, Target(), intake, BOUND)  # type: ignore[arg-type]  # a remedy as far as it is used
+    shortened_log = AskFirst(parts, Target(), BOUND)  # type: ignore[arg-type]  # a strategy as far as it is used
     for window in windows:
-        await suspicion.release([line(number) for number in window])
-    assert suspicion.is_on == is_on
+        await shortened_log.release([line(number) for number in window])
+    assert shortened_log.is_on == is_on
 
 
 def test_the_world_that_showed_it() -> None:

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loader.delivery.breaker import Breaker
 from loader.delivery.sender import Sender
 from loader.emulator.limits import Limits
 from loader.emulator.switches import RateLimit
 from loader.model import Request, Response
 from loader.rate.throttle import AutoThrottle, Throttled
+from loader.runtime import Runtime
 from loader.targets.limit_headers import Said, read_limits
 from loader.transport.base import Follow
 from tests.unit.virtual_loop import run_virtual
@@ -109,7 +111,7 @@ def test_auto_goes_by_what_the_emulator_says(
             """Nothing is open."""
 
     async def main() -> int:
-        channel = Sender(Target(), AutoThrottle(draw=lambda: 0.5))
+        channel = Sender(Target(), AutoThrottle(draw=lambda: 0.5), Breaker(Runtime()))
         count = 0
 
         async def work() -> None:
