@@ -250,7 +250,9 @@ FOURTEEN = (
         "source checksum not checked, open lines",
         "Lines that are read again are taken for those that were read before.",
         Edit(
-            "loader/pipeline/resume.py", "if len(drafts) != 1 or drafts[0].crc != window.crc:", "if len(drafts) != 1:"
+            "loader/pipeline/resume.py",
+            "if len(windows) != 1 or windows[0].crc != window.crc:",
+            "if len(windows) != 1:",
         ),
         by=(GAPS,),
     ),
@@ -726,8 +728,8 @@ FLOW = (
         "A record goes out although one before it has no outcome.",
         Edit(
             "loader/delivery/queue.py",
-            "return not self.is_ordered or self._turns.is_first(",
-            "return True or self._turns.is_first(",
+            "return not self.is_ordered or self._source_order.is_first(",
+            "return True or self._source_order.is_first(",
         ),
         by=(STOPS,),
     ),
@@ -739,14 +741,14 @@ DISK = (
         "The log speaks of lines of a pipe that a power loss may take.",
         Edit(
             "loader/pipeline/intake.py",
-            "        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)\n",
+            "        await reader.keep(windows[-1].first_offset + windows[-1].byte_count)\n",
             "",
         ),
         Edit(
             "loader/pipeline/intake.py",
-            "        await self._log.intend([draft.window() for draft in drafts])\n",
-            "        await self._log.intend([draft.window() for draft in drafts])\n"
-            "        await reader.keep(drafts[-1].first_offset + drafts[-1].byte_count)\n",
+            "        await self._log.intend([window.window() for window in windows])\n",
+            "        await self._log.intend([window.window() for window in windows])\n"
+            "        await reader.keep(windows[-1].first_offset + windows[-1].byte_count)\n",
         ),
         by=(GAPS,),
     ),
