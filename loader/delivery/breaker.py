@@ -1,9 +1,8 @@
-"""Whether the target is well: the breaker, the patience, and the first record after an outage.
+"""Whether the target is well: the circuit breaker, the patience, and the first record after an outage.
 
-It opens when nothing succeeds any more, and probes with the harmless preflight call, never with records. When a probe
-answers well, one record goes alone; its success closes the breaker. It makes no outcome: giving up stops the run, and
-the run can be resumed. A 429 is not a fault (the throttle deals with it), but it is not a good answer either, so
-patience counts it.
+It opens when nothing succeeds any more, and probes with the harmless preflight call, never with records. When a probe is
+answered well, one record goes alone; its success closes the breaker. Giving up makes no outcome: it stops the run, which can be
+resumed. A 429 is not a fault (the throttle deals with it), but it is not a good answer either, so patience counts it.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class Breaker:
             self._unasked_since = None if self._unasked_since is None else min(self._unasked_since + slept, now)
 
     def was_asked(self, *, is_answered: bool) -> None:
-        """Take note of a look-up. Patience counts unanswered ones by themselves: answered ones say nothing of records."""
+        """Take note of a question. Only unanswered ones count against the patience: an answered one says nothing of records."""
         if is_answered:
             self._unasked_since = None
         elif self._unasked_since is None:

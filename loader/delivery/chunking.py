@@ -2,8 +2,8 @@
 
 A chunker is pushed: `feed` takes one record and returns a chunk once one is full, `flush` returns what is left. It keeps the
 order. The bytes of a body are the target's overhead plus the records' data plus one comma between neighbours; nothing is
-encoded to find that out. A record that is too large by itself goes alone: the target has the last word on it.
-It knows nothing of locks and windows: two records that may not be in flight together must not be fed together.
+encoded to find that out. A record that is too large by itself makes a chunk of its own: the target decides.
+It knows nothing of locks: two records that may not be in flight together must not be fed to one chunker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The life of one chunk: verdict, wait, halve or go into doubt, until every record has an outcome. `worker` does the sending."""
+"""The life of one chunk after its reply: concluded, sent again later, halved, or handed to reconciling."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ from loader.targets.base import Target
 REMEMBERED_ANSWERS = 4096
 """At least; about twice as many at most."""
 MISMATCHES_TO_STOP = 2
-"""Answers to somebody else's request, in a row: one may be a stray answer on a reused connection, two are a broken way."""
+"""Answers to other requests, in a row. One may be a stray answer on a reused connection; two mean mixed-up connections."""
 
 SUCCESS_STATUSES = range(200, 300)
 
 UNCONFIRMED_SECONDS = 1.0
-"""Until a refused chunk is sent again whole, where the target did not say whether the credentials are good."""
+"""Wait before a refused chunk is sent again whole, if the target did not say whether the credentials are good."""
 
 
 class TakesDoubts(Protocol):
     """Takes over records whose request may have been applied: the reconciler."""
 
     def doubt(self, records: Sequence[Record], reason: str, status: int | None = None) -> None:
-        """Take over records. `status`: of the answer that said nothing certain, where there was one."""
+        """Take over records. `status` is that of the answer, if there was one."""
         ...
 
 
@@ -73,7 +73,7 @@ class Parts:
 
 
 def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
-    """Turn a reply into a verdict. Without a response object only one thing counts: whether the request left."""
+    """Turn a reply into a verdict. Without a response object only one thing counts: whether the request can have left."""
     if isinstance(reply, Response):
         return target.interpret(chunk, reply)
     if reply.is_sent:
@@ -84,9 +84,9 @@ def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
 
 
 class GivenIds:
-    """Knows the ids of the last answers: an answer that gives one once more is a copy of an earlier one, whoever repeated it.
+    """Remembers the ids of the last answers. An answer that gives one of them again is a copy of an earlier answer.
 
-    One id of each answer is enough, since a copy repeats all of them. It comes soon, or not at all.
+    One id of each answer is enough, since a copy repeats all of them. A copy comes soon, or not at all.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ def first_id(outcomes: Sequence[Outcome | Resend]) -> RecordId:
 
 
 class Delivery:
-    """What becomes of a chunk whose reply has come, whichever worker sent it."""
+    """Decides what becomes of a chunk once its reply has come."""
 
     def __init__(
         self,
@@ -134,16 +134,16 @@ class Delivery:
 
     @property
     def is_smooth(self) -> bool:
-        """Say whether a parcel may leave as it is: nothing has to be asked, proved or waited for before."""
+        """Say whether a chunk may leave at once: nothing has to be asked, proved or waited for before it."""
         return self._parts.claim.is_proved and self._parts.sender.breaker.is_closed
 
     def read_replies(
         self, queued_chunks: Sequence[QueuedChunk], replies: Sequence[Response | NoResponse]
     ) -> list[Verdict | None]:
-        """Read replies, each once, and conclude the records that were all created and about which there is nothing else to say.
+        """Read each reply once. Conclude the records of those that say "created" and nothing else.
 
-        Returned is what is left of each: a verdict to act on, or None. Single records are concluded together: nearly every
-        record of a target of single records comes this way.
+        Returns for each reply the verdict that is left to act on, or None. Single records are concluded together: nearly all
+        records of a target that takes one per request come this way.
         """
         for queued in queued_chunks:
             queued.attempts += 1
@@ -175,7 +175,7 @@ class Delivery:
         return self._parts.target.glance(chunks, responses)
 
     def _interpret(self, chunk: Chunk, reply: Response | NoResponse) -> Verdict | None:
-        """Read a reply; conclude its records where all were created, and nothing else is to be said. Else return the verdict."""
+        """Read a reply. Conclude its records if all were created and there is nothing else in it; else return the verdict."""
         verdict = read(self._parts.target, chunk, reply)
         if not isinstance(verdict, Settled):
             return verdict

@@ -1,8 +1,8 @@
-"""The short way, which nearly every record goes: a good answer is settled where it comes in, and another record follows at once.
+"""The fast path, which nearly every record takes: a good answer is settled as it comes in, and the next record follows at once.
 
-All answers of one turn of the event loop are dealt with together, one step behind the other: that takes a quarter off the
-whole cost of a record (measured), and every answer has been counted before the first request leaves. Whatever is not as usual
-is left to the worker: a verdict to act on, a record that goes alone, a token that is not there yet.
+All answers of one turn of the event loop are processed together, step by step. That takes a quarter off the whole cost of a
+record (measured), and every answer is counted before the next request leaves. Everything unusual is left to the worker: a
+verdict to act on, a request on a connection of its own, a token that is not there yet.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from loader.model import Request, Response, Verdict
 
 
 class WorkerSlot(InFlight):
-    """Where one worker stands. A `runtime.Follow`."""
+    """What one worker has in hand. It is the `Follow` that the worker gives to the transport."""
 
     __slots__ = ("_fast_path", "error", "is_out", "queued", "request", "verdict")
 
     def __init__(self, fast_path: FastPath) -> None:
         super().__init__()
         self.queued: QueuedChunk | None = None
-        """The one that is taken and has not been dealt with; None between two."""
+        """The chunk that was taken from the queue and is not dealt with yet."""
         self.is_out = False
-        """Whether it may have left."""
+        """Whether its request may have left."""
         self.verdict: Verdict | None = None
-        """Of its answer, where that has been read and is left to the worker."""
+        """The verdict of its answer, if it is left to the worker."""
         self.error: Exception | None = None
-        """What must not be raised here: whoever asks has a request out. The worker raises it."""
+        """An error of the fast path. It is raised by the worker, since the transport that asks has a request out."""
         self.request: Request | None = None
-        """What goes next."""
+        """The request that goes next."""
         self._fast_path = fast_path
 
     def take(self, response: Response) -> None:
@@ -46,7 +46,7 @@ class WorkerSlot(InFlight):
 
 
 class FastPath:
-    """All workers of an execution. `slots` are those whose answers, in `responses`, have come and are not dealt with yet."""
+    """Processes the answers of all workers. `slots` are those whose answers (`responses`) have come and are not processed yet."""
 
     def __init__(self, parts: Parts, delivery: Delivery) -> None:
         self.slots: list[WorkerSlot] = []
@@ -55,7 +55,7 @@ class FastPath:
         self._delivery = delivery
 
     def process(self) -> None:
-        """Settle the good ones of the answers that came, and say which requests go next on their connections."""
+        """Settle the good answers, and choose the requests that go next on their connections."""
         slots, responses = self.slots, self.responses
         self.slots, self.responses = [], []
         try:
@@ -67,7 +67,7 @@ class FastPath:
                 slot.error, slot.request = error, None
 
     def _read(self, slots: list[WorkerSlot], responses: list[Response]) -> list[WorkerSlot]:
-        """Settle the good answers. Return whose they were: they are free for another record."""
+        """Settle the good answers. Return their slots, which are free for another record."""
         self._parts.sender.answered(slots, responses)
         queued_chunks = [slot.queued for slot in slots if slot.queued is not None]  # an answer has its request
         free: list[WorkerSlot] = []
@@ -80,7 +80,7 @@ class FastPath:
         return free
 
     def _send_on(self, free: list[WorkerSlot]) -> None:
-        """Give the next parcels out, and let their requests leave as far as there are tokens."""
+        """Give the free slots the next chunks, and let their requests leave as far as there are tokens."""
         parts = self._parts
         going: list[WorkerSlot] = []
         requests: list[Request] = []

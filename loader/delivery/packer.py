@@ -1,6 +1,6 @@
 """From records to chunks in the queue, under limits that the target may lower.
 
-One packer serves a whole execution: the intake, the reconciler and whoever halves a chunk see the same limits.
+One packer serves a whole execution: the intake, the reconciler and the delivery see the same limits.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It owns four rules. (1) A waiting chunk holds no worker: it is deferred and comes back when it is due. (2) Two records
 with one lock are never out together: the second is parked until the first has an outcome. (3) While `is_solo` is set,
-one record is out at a time, alone (until the user's word about a stamp or a unique item is proved). (4) Where order is
+one record is out at a time (until the user's claim about a stamp or a unique item is proved). (4) Where order is
 asked for, only the first record without an outcome may go: one that waits, was halved or is in doubt holds back all
 that follow. It sends nothing and decides no outcome. A record is outstanding from `admit` until `release`; memory is
 bounded because the reader waits in `room` while too much is outstanding.
@@ -47,7 +47,7 @@ def has_no_locks(records: Sequence[Record]) -> bool:
 
 
 class ChunkQueue:
-    """Hands parcels to workers. One event loop, no threads."""
+    """Hands chunks to workers. One event loop, no threads."""
 
     def __init__(
         self, *, lookahead: int, max_outstanding: int, is_ordered: bool = False, is_solo: bool = False
@@ -115,19 +115,19 @@ class ChunkQueue:
         )
 
     def _wake_reader(self) -> None:
-        """Wake the reader, where that for which it waits may have come: to wake it costs more than to look."""
+        """Wake the reader if it may go on. Looking costs less than waking it in vain."""
         if self._awaited and (not self.outstanding or self._has_room()):
             self._changed.set()
 
     async def drained(self) -> None:
-        """Wait until nothing is outstanding, or the work is closed."""
+        """Wait until nothing is outstanding, or the queue is closed."""
         while self.outstanding and not self._is_closed:
             await self._change()
 
     # --- the workers' side ---------------------------------------------------------------------------------------------
 
     def put(self, queued_chunks: Iterable[QueuedChunk], *, is_front: bool = False) -> None:
-        """Make parcels ready to be taken."""
+        """Make chunks ready to be taken."""
         for queued in queued_chunks:
             if self.is_ordered:
                 queued.chunk = Chunk(tuple(sorted(queued.chunk.records, key=place_of)), queued.chunk.in_doubt)
@@ -142,7 +142,7 @@ class ChunkQueue:
             self._fresh = deque(sorted(self._fresh, key=lambda queued: place_of(queued.chunk.records[0])))
 
     def defer(self, queued: QueuedChunk, seconds: float) -> None:
-        """Make a parcel ready after a while; it goes before fresh ones then."""
+        """Make a chunk ready after a while. It then goes before fresh ones."""
         loop = asyncio.get_running_loop()
         self._order += 1
         heapq.heappush(self._later, (loop.time() + seconds, self._order, queued))
@@ -150,16 +150,16 @@ class ChunkQueue:
 
     def _bring_back(self) -> None:
         now = asyncio.get_running_loop().time()
-        # A timer may fire up to one clock tick early; without the allowance the parcel would wait for the next timer.
+        # A timer may fire up to one clock tick early; without the allowance the chunk would wait for the next timer.
         while self._later and self._later[0][0] <= now + 0.002:
             self.put([heapq.heappop(self._later)[2]], is_front=True)
 
     def take_now(self) -> QueuedChunk | None:
-        """Return the next parcel as `take` does, or None where that would have to wait."""
+        """Return the next chunk as `take` does, or None if that would have to wait."""
         return self._hand_out() if not self._is_closed and self._can_hand_out() else None
 
     def take_next(self, count: int) -> Sequence[QueuedChunk]:
-        """Return the next parcels for so many that were taken and are dealt with; where there are fewer, `done` is to be said."""
+        """Swap `count` finished chunks for up to `count` new ones. Call `done` once for each one that gets no successor."""
         if self._is_closed or self.is_solo or self.is_ordered:
             return ()
         fresh = self._fresh
@@ -171,7 +171,7 @@ class ChunkQueue:
         return queued_chunks
 
     async def take(self) -> QueuedChunk | None:
-        """Return the next parcel, in flight from now on; None when the work is closed."""
+        """Return the next chunk, which is in flight from now on; None when the queue is closed."""
         while not self._is_closed:
             if (queued := self.take_now()) is not None:
                 return queued
@@ -181,7 +181,7 @@ class ChunkQueue:
                 await taker
             except asyncio.CancelledError:
                 if taker.done() and not taker.cancelled():
-                    self._wake()  # the call that woke us must not be lost with us
+                    self._wake()  # pass the wake-up on: it must not be lost with this task
                 raise
         return None
 
@@ -202,7 +202,7 @@ class ChunkQueue:
         return queued
 
     def keep_first(self, queued: QueuedChunk) -> QueuedChunk:
-        """Keep the first record of a parcel and put the others back in front."""
+        """Keep the first record of a chunk and put the others back in front."""
         return self._keep(queued, 1)
 
     def _keep(self, queued: QueuedChunk, count: int) -> QueuedChunk:
@@ -214,14 +214,14 @@ class ChunkQueue:
         return QueuedChunk(first, queued.attempts)
 
     def done(self) -> None:
-        """Say that a taken parcel is no longer in flight."""
+        """Count a taken chunk as no longer in flight."""
         self.in_flight -= 1
         self._wake_reader()
         if self._fresh and self._takers:
             self._wake()
 
     def release(self, records: Sequence[Record]) -> None:
-        """Say that records have an outcome: they are outstanding no longer and their locks pass on."""
+        """Let go of records that have an outcome: they are outstanding no longer, and their locks pass on."""
         self.outstanding -= len(records)
         if self.is_ordered:
             self._source_order.leave(records)
@@ -266,7 +266,8 @@ class ChunkQueue:
     def unsent(self) -> list[Record]:
         """List the records that this execution certainly did not send: they wait here, are not in flight and not ambiguous.
 
-        A chunk that is in doubt and was never tried is one that a shortened log may have forgotten; it will be asked for again.
+        A chunk that is in doubt and was never tried counts as unsent, too: it holds lines that a shortened log may have
+        forgotten, and the next execution asks about them again.
         """
         waiting = list(self._fresh) + [entry[2] for entry in self._later]
         kept = [queued.chunk for queued in waiting if not (queued.chunk.in_doubt and queued.attempts)]

@@ -81,7 +81,7 @@ class RetryPolicy:
         pause = min(schedule.cap_seconds, most) * (0.5 + draw / 2)
         seconds = min(schedule.ceiling_seconds(attempt), most) * draw if has_budget else pause
         if retry.after_seconds is not None:
-            # The base above the floor: chunks that were refused together were all told the same time.
+            # Jitter above the floor: chunks that were refused together were all given the same time.
             floor = min(max(retry.after_seconds, 0.0), self.max_retry_after_seconds)
             seconds = max(seconds, floor + schedule.base_seconds * draw)
         return Wait(seconds, is_pause=not has_budget)

@@ -1,8 +1,7 @@
-"""The way to the target: one request after another, each with its token, each answer told to throttle and breaker.
+"""Sending one request: take a token, hand the request to the transport, report the answer to throttle and breaker.
 
-Every request of a run goes through `Sender.send`, probes and look-ups too. The caller holds the concurrency slot (it
-is a worker); the rate token is taken last, directly before the first byte leaves. A request that is on its way is
-never cancelled.
+Every request of a run goes through `Sender.send`, probes and questions too. The caller holds the concurrency slot (it is a
+worker); the rate token is taken last, directly before the first byte leaves. A request that is on its way is never cancelled.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class LeftCancelled(asyncio.CancelledError):
 
 
 class InFlight:
-    """What a sender has out, one request after another. `ticket` is that of the one whose end nobody was told of yet.
+    """One request that is out, and after it the next. `ticket` is None once its end has been reported to the throttle.
 
     A sender that may go on with other records is a `transport.base.Follow`, too; it calls `answered` first, and
     `admit_following` for what it returns.
@@ -93,13 +92,13 @@ class Sender:
         follow: Follow | None = None,
         task: asyncio.Task[object] | None = None,
     ) -> Response | NoResponse:
-        """Take a token, send, and tell throttle and breaker. Only a record's own request (`is_record`) moves the breaker.
+        """Take a token, send, and report the answer. Only a record's own request (`is_record`) moves the breaker.
 
-        Whatever else is asked goes before the records that wait: a target that refuses nearly all of them would refuse it, too.
-        And it goes out alone: by the answer to another question a record that is there would be absent, and sent again. A
-        record's own answer repeats it, or gives ids.
-        `slot`: a record's. With `follow` it may go on with other records; the reply to the last one is returned.
-        `task`: the running one, where the caller has it at hand; to ask for it costs as much as a ticket.
+        Questions go ahead of records, or a throttled run could never ask. They use a connection of their own: if a stray
+        answer to an earlier question were taken for this one, a record that exists would look absent and be sent twice. Record
+        requests need no such care: their answers echo the record or carry ids.
+        `slot`: of a record's request. With `follow` other records may go after it; the reply to the last one is returned.
+        `task`: the running one, if the caller has it at hand; asking for it costs as much as a ticket.
         """
         if not is_record:
             request = Request(request.method, request.path, request.body, is_alone=True)
@@ -122,7 +121,7 @@ class Sender:
         return reply
 
     def answered(self, slots: Sequence[InFlight], responses: Sequence[Response]) -> None:
-        """Tell throttle and breaker of answers to records that something may follow at once."""
+        """Report answers to records to throttle and breaker, before other requests follow them."""
         tickets = [slot.ticket for slot in slots if slot.ticket is not None]
         is_plain = max(map(_status_of, responses)) < REQUEST_TIMEOUT and len(tickets) == len(slots)
         if not is_plain or (self._auto is not None and any(read_limits(response.headers) for response in responses)):
@@ -148,7 +147,7 @@ class Sender:
         return count
 
     def was_answered(self, *, is_useful: bool) -> None:
-        """Tell the patience whether the answer to a question said anything. Only its reader knows: a 200 may be a web page."""
+        """Report whether the answer to a question was of use. Only its reader knows: a 200 may be a web page."""
         self.breaker.was_asked(is_answered=is_useful)
 
     def _end(self, slot: InFlight, reply: Response | NoResponse | None, *, is_record: bool) -> None:
@@ -187,7 +186,7 @@ class Sender:
             self.breaker.succeeded()
 
     def drop_idle(self) -> None:
-        """Use no pooled connection again: an answer came that belongs to another request."""
+        """Close the pooled connections: an answer came that belongs to another request."""
         self._transport.drop_idle()
 
     async def close(self) -> None:

@@ -1,10 +1,10 @@
-"""One worker: takes a parcel, sends it once, and acts on the verdict; it never waits for a chunk that waits.
+"""One worker: takes a chunk, sends it once, and acts on the verdict. A chunk that has to wait goes back to the queue.
 
-It may be cancelled while its request has not left: then the parcel goes back, certainly not applied. Once it has left, the
-request is never cancelled by us; if somebody else does it, the record keeps its intent without an outcome, which means
-ambiguous.
+A worker may be cancelled before its request has left: then the chunk goes back, certainly not applied. Once the request has
+left, the loader never cancels it. If somebody else does, its records keep an intent without an outcome, which means ambiguous.
 
-Nearly every record goes the short way (`fast_path`), and has been settled, and followed by others, when its sending returns here.
+Nearly every record takes the fast path (`fast_path`): when its sending returns here, it has been settled and others were sent
+after it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from loader.model import NoResponse, Response, Retry, Split
 
 
 class Worker:
-    """Delivers parcels until the work is closed."""
+    """Delivers chunks until the queue is closed."""
 
     def __init__(self, parts: Parts, delivery: Delivery, fast_path: FastPath) -> None:
         self._parts = parts
@@ -28,7 +28,7 @@ class Worker:
         self._task: asyncio.Task[object] | None = None
 
     async def run(self) -> None:
-        """Deliver parcels until the work is closed."""
+        """Deliver chunks until the queue is closed."""
         queue, slot, self._task = self._parts.queue, self._slot, asyncio.current_task()
         while (queued := queue.take_now() or await queue.take()) is not None:
             slot.queued = queued
@@ -39,7 +39,7 @@ class Worker:
                 queue.done()
 
     async def _deliver(self) -> None:
-        """Send the parcel, and all that follows it; act on what is left to act on. A parcel that has to wait stays taken."""
+        """Send the chunk and all that follow it; act on what is left to act on. A chunk that waits for its token stays taken."""
         parts, slot = self._parts, self._slot
         breaker = parts.sender.breaker
         slot.is_out, slot.verdict = False, None
@@ -56,7 +56,7 @@ class Worker:
             if parts.settlement.is_order_at_stake:
                 await parts.settlement.keep_order()
             request = parts.target.encode(slot.queued.chunk)
-            slot.is_out = True  # as far as this task can tell: `send` says where it was cancelled before
+            slot.is_out = True  # as far as this task can tell: `send` says if it was cancelled before that
             reply = await parts.sender.send(request, is_record=True, slot=slot, follow=slot, task=self._task)
         except LeftCancelled:
             self._put_back_unsent()
@@ -68,7 +68,7 @@ class Worker:
         await self._act(reply)
 
     async def _act(self, reply: Response | NoResponse) -> None:
-        """Act on the reply to the last request that left, where the crew has not settled it."""
+        """Act on the reply to the last request that left, unless the fast path has settled it."""
         slot = self._slot
         if slot.error is not None:
             raise slot.error

@@ -31,7 +31,7 @@ class Tally:
 
     def __init__(self, plan: LoadPlan, runtime: Runtime) -> None:
         self.lines = self.good = self.rejected = self.blank = self.requests = self.body_bytes = 0
-        self.told: list[str] = []
+        self.messages: list[str] = []
         target = build_target(plan.target, plan.credentials, runtime.new_run_id())
         sizes = sizes_of(target.max_records, plan.options)
         self.target = target
@@ -45,8 +45,8 @@ class Tally:
         self.good += len(window.records)
         self.rejected += len(window.refused)
         self.blank += len(window.blank)
-        for line, refusal in window.refused[: max(0, MAX_SHOWN - len(self.told))]:
-            self.told.append(f"{escape(name)} line {line.number}: {refusal.code}: {refusal.message}")
+        for line, refusal in window.refused[: max(0, MAX_SHOWN - len(self.messages))]:
+            self.messages.append(f"{escape(name)} line {line.number}: {refusal.code}: {refusal.message}")
         overhead = self.target.body_overhead_bytes
         chunker = Chunker(overhead, self.max_records, self._max_bytes)
         chunks = chunker.pack(window.records)
@@ -72,7 +72,7 @@ async def rehearse(plan: LoadPlan, observer: Observer | None, runtime: Runtime) 
         finally:
             opened.close()
     if observer is not None:
-        for text in tally.told:
+        for text in tally.messages:
             observer.warned(text)
     is_update = isinstance(plan.target, OzariUpdate)
     return Report(
@@ -88,6 +88,6 @@ async def rehearse(plan: LoadPlan, observer: Observer | None, runtime: Runtime) 
         bytes_sent=tally.body_bytes,
         seconds=runtime.clock() - began,
         table=table_of(plan.target) or "",
-        warnings=tuple(tally.told),
+        warnings=tuple(tally.messages),
         is_dry_run=True,
     )

@@ -75,7 +75,7 @@ class Intake:
         self._has_room = demand.has_room
         self._reads_new = demand.reads_new
         self._held: list[ReadWindow] = []  # a window that waits for the next one
-        # Below it lines were intended before, whatever the log knows of that.
+        # Lines below were intended before, whether or not the log still knows it.
         self._marked_ends = {reader.source: run.log.marked_end(reader.source) for reader in run.readers}
 
     @property
@@ -130,8 +130,8 @@ class Intake:
     async def _take(self, reader: AnyReader, window: ReadWindow) -> bool:
         """Commit a window, or keep it for the next: two intents that are made durable at once cost one sync.
 
-        Only where that puts no more records at a crash's mercy than was said, as it is while the target is the quicker one;
-        and not where a window waits for its turn, or the source for its next line.
+        Only if a crash then leaves no more records open than was announced, which is so while the target is the quicker one;
+        and never while records go one at a time or in order, or while the source is slow.
         """
         windows, self._held = [*self._held, window], []
         queue, limits = self._parts.queue, self._limits
@@ -170,7 +170,7 @@ class Intake:
         if self._parts.stop.is_requested:
             return False
         await reader.keep(windows[-1].first_offset + windows[-1].byte_count)
-        # Until they are work, or if they never become it because the disk is full now, it is known that they did not leave.
+        # Until they are queued (or for good, if the disk is full now) it is certain that they have not left.
         self._unsent.expect([window.records for window in windows])
         if self._parts.queue.is_solo:
             self._unsent.note()

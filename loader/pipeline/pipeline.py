@@ -1,7 +1,7 @@
 """The whole flow, top to bottom: open the run, ask who we are, read -> shape -> send -> log, drain, report.
 
 This file puts the parts together and decides their order; each step is somewhere else. Nothing is sent before the run
-is locked and the target has said whose credentials these are.
+is locked and the preflight has shown whose credentials these are.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def run_reconcile(
     """Ask the target about the ambiguous records of a run; settle the rest by the user's decision. Reads no new lines.
 
     `filter_id`: a saved list filter of Canbus, whose rows are looked through first (`reconcile.list_filter`).
-    It asks where it can be asked, also in a run that was told not to (`--ambiguous hold`): this is the asking.
+    It asks also in a run of `--ambiguous hold`: this command is the asking.
     """
     keep_emulator_here(plan.credentials, plan.options.base_url)
     plan = replace(plan, options=replace(plan.options, ambiguous=None))

@@ -93,7 +93,7 @@ class Resume:
 
     async def _fill_gaps(self, reader: AnyReader) -> None:
         """Take lines into doubt that were intended and that a shortened log does not know."""
-        # No doubt is asked about before the word is proved, and it may be these lines by which it can be: then the intake asks.
+        # Nothing is asked before the claim is proved, and these lines may be the ones that prove it: then the intake asks.
         is_left = self._parts.queue.is_solo and self._shortened_log is not None
         gaps = self._log.state.gaps(reader.source) if is_left else self._log.forgotten(reader.source)
         if not gaps:

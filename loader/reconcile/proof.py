@@ -1,7 +1,7 @@
-"""The user's word, proved once: that the stamp can be asked for, that the unique item refuses a second record.
+"""Proofs of the user's claim: that a stamp can be asked for, or that a unique item refuses a second record.
 
-Everything that reconciling concludes rests on this word, so it is proved on the first created record before a second
-one goes out. A word that turns out false stops the run: going on would lose or double records where nobody looks.
+Everything that reconciling concludes rests on the claim. It is proved on the first record that is created, before a second one
+goes out. A claim that turns out false stops the run: to go on would lose or double records unnoticed.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class UniqueProof:
                     self._stop.halt(verdict)
                     return False
                 case Unknown():
-                    # Asking once more is safe where the word is true, and shows where it is not; but no sooner than the lost
+                    # Asking once more is safe if the claim is true, and shows it if not; but no sooner than the lost
                     # request has ended: nobody says whether the item is unique between two that run at once.
                     self._lost_answers += 1
                     await self._runtime.sleep(max(self._settle_seconds, ASK_SECONDS[0]))

@@ -1,7 +1,7 @@
 """Ambiguous records, from the lost answer to an outcome, a re-send, or the list of what cannot be known.
 
 How it works: a doubtful record waits for the settle time, because the target may still apply a request whose
-connection died. Then its remedy is applied. Found is final at any time; absent is believed only after the settle time,
+connection died. Then the target is asked. Found is final at any time; absent is believed only after the settle time,
 and is asked once more at the end of the run (`second_look`). Where nothing can be asked, the record is held: it ends
 as Ambiguous and is listed.
 """
@@ -224,7 +224,7 @@ class Reconciler:
                 assert_never(lesson)
 
     def _leave(self, record: Record, reason: str) -> None:
-        """End what cannot be settled: by the user's word, else as ambiguous."""
+        """End what cannot be settled: by the user's decision, else as ambiguous."""
         if self._policy.decision == "accept":
             self._conclude(record, self._policy.accepted)
         elif self._policy.decision == "resend" and place_of(record) not in self._sent_by_decision:
