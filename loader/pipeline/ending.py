@@ -15,16 +15,19 @@ from loader.report.report import Report, State
 from loader.runs.directory import STANDARD_INPUT, table_of
 
 if TYPE_CHECKING:
-    from loader.reconcile.list_filter import Learner
+    from loader.reconcile.list_filter import Learnt
 
 
 class Ending:
     """Reads off the parts how it ended. `is_through`: all steps were gone through."""
 
-    def __init__(self, session: Session, flow: Flow | None, learner: Learner | None, *, is_through: bool) -> None:
+    def __init__(
+        self, session: Session, flow: Flow | None, learnt: Learnt | None, duplicates: Duplicates, *, is_through: bool
+    ) -> None:
         self._session = session
         self._flow = flow
-        self._learner = learner
+        self._learnt = learnt
+        self._duplicates = duplicates
         self._is_through = is_through
 
     def report(self) -> Report:
@@ -34,8 +37,7 @@ class Ending:
         error = stop.error
         counts = model_counts(session.run)
         seconds = session.telemetry.seconds
-        duplicates = self._duplicates()
-        learnt = self._learner.learnt if self._learner is not None else None
+        duplicates, learnt = self._duplicates, self._learnt
         return Report(
             run=str(plan.run_directory),
             target=session.target.name,
@@ -63,11 +65,6 @@ class Ending:
             is_resumable=plan.options.is_kept or STANDARD_INPUT not in plan.sources,
             error_code=error.exit_code if error and not isinstance(error, RunStopped | LogStorageFailed) else None,
         )
-
-    def _duplicates(self) -> Duplicates:
-        if self._flow is not None:
-            return self._flow.reconciler.duplicates
-        return Duplicates(self._learner.duplicates if self._learner is not None else [])
 
     def _state(self) -> State:
         stop = self._session.stop
