@@ -41,7 +41,7 @@ peers: $(DEV) $(PEERS) ## run the loader beside its peers: speed, cost, what is 
 	@$(RESULTS) $(BIN)/python -m benchmarks.peers
 	@$(BIN)/python -m benchmarks.tables --without-plots
 
-tables: $(PLOTS) ## make the tables and plots of benchmarks/results and the README from the JSON of `make bench` and `make peers`
+tables: $(PLOTS) ## make the tables of benchmarks/README.md, the README's summary and the pictures from the results of `make bench` and `make peers`
 	@$(BIN)/python -m benchmarks.tables
 
 contract: ## what aiohttp's exceptions mean, on every Python from 3.11 on that is installed here
@@ -80,7 +80,7 @@ lock: $(MAINTAIN) ## renew the lock files in .ci (UPGRADE=--upgrade takes new ve
 	$(LOCK) $(UPGRADE) --constraint .ci/dev.txt --group schema --output-file .ci/schema.txt
 
 clean: ## remove the environments, caches and build products (never a run directory)
-	rm -rf .venv .ci/venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .ci/venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The peers have an environment of their own: their versions are theirs.

@@ -1,9 +1,9 @@
-"""Make the tables and plots out of the JSON in benchmarks/results: the one source, so that a new measurement renews them all.
+"""Make tables and pictures from the JSON in benchmarks/results: the only source, so that a new measurement renews them all.
 
     python -m benchmarks.tables [--without-plots]
 
-Writes the tables between the marks `<!-- table NAME -->` and `<!-- end -->` of README.md and benchmarks/README.md, and a picture
-for each table beside the JSON. What has no result says so.
+Writes between the marks `<!-- table NAME -->` and `<!-- end -->`: every table into benchmarks/README.md, a summary of a few lines
+into README.md. Draws a picture for each table beside the JSON. A table whose result is missing says so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from benchmarks import summary
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -234,7 +236,9 @@ ALONE: dict[str, Callable[[Result], str]] = {
 
 
 def render(name: str, results: dict[str, Result]) -> str:
-    """Make the table of this name: a benchmark's, `machine_<benchmark>`, or `speed_` or `faults_` and a shape."""
+    """Make the table of this name: a benchmark's, `machine_<benchmark>`, `speed_` or `faults_` and a shape, or `summary`."""
+    if name == "summary":
+        return summary.lines(results)
     kind, _, rest = name.partition("_")
     source = rest if kind == "machine" else "peers" if kind in ("speed", "faults") else name
     if source not in results:
