@@ -51,7 +51,7 @@ schema: $(SCHEMA) ## hold the emulator against loader/emulator/openapi.json with
 	@SEED=$(SEED) .ci/schema $(VENV) $(EXAMPLES)
 
 SEEDS ?= 20000
-simulate: $(DEV) ## run simulated worlds, on Python 3.12 or newer where there is one (SEEDS=20000)
+simulate: $(DEV) ## run simulated loads, on Python 3.12 or newer if it is installed (SEEDS=20000)
 	@nice -n 10 .ci/simulate $(VENV) $(SEEDS)
 
 soak: $(DEV) contract simulate ## every test at its largest size, and those too long for `make test`

@@ -130,7 +130,7 @@ def test_every_target_of_make_is_named() -> None:
     assert [target for target in targets if f"make {target}" not in README] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md", "tests/README.md"])
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
