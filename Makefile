@@ -33,7 +33,7 @@ check: $(DEV) ## lint, format, types, layers, dependencies
 BENCHMARKS := startup stages pipeline floors chunks memory resume begin rates
 RESULTS := LOADER_BENCH_RESULTS=benchmarks/results
 
-bench: $(DEV) ## measure beside floors, by turns: start-up, stages, requests, chunks, memory, resume (some minutes)
+bench: $(DEV) ## measure the loader beside floors: start-up, stages, requests, chunks, memory, resume (some minutes)
 	@status=0; for name in $(BENCHMARKS); do $(RESULTS) $(BIN)/python -m benchmarks.$$name || status=1; done; \
 	$(BIN)/python -m benchmarks.tables --without-plots; exit $$status
 
