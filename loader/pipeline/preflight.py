@@ -30,9 +30,8 @@ def new_throttle(options: Options, found_rate: float | None, world: Runtime) -> 
     """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found."""
     rate = options.rate
     if rate.per_second is not None:
-        return FixedThrottle(rate.per_second, options.burst, clock=world.clock, sleep=world.sleep, draw=world.draw)
-    start = rate.start_per_second or found_rate
-    return AutoThrottle(start, clock=world.clock, sleep=world.sleep, draw=world.draw)
+        return FixedThrottle(world, rate.per_second, options.burst)
+    return AutoThrottle(world, rate.start_per_second or found_rate)
 
 
 class Preflight:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import inf, sqrt
 
 from loader.rate.growth import MARK_SECONDS
+from loader.rate.signals import Ticket
 from loader.rate.state import (
     CUT,
     LATER_CUTS,
@@ -17,7 +18,6 @@ from loader.rate.state import (
     SAME_RATE,
     SHORT_SCALE_SECONDS,
     SHUT_AFTER,
-    Sent,
     State,
 )
 
@@ -40,18 +40,18 @@ def taken_lately(state: State, now: float) -> float | None:
     return (state.accepted - accepted) / (now - max(at, now - state.scale - MARK_SECONDS))
 
 
-def decide(state: State, sent: Sent, now: float) -> tuple[float, float, bool]:
+def decide(state: State, ticket: Ticket, now: float) -> tuple[float, float, bool]:
     """Choose the new rate, the new ceiling, and whether to stay open. The first rule that applies decides."""
     rate, ceiling = state.rate, state.ceiling
     served = _served_behind_a_queue(state)
-    if served is not None and served < sent.rate:
+    if served is not None and served < ticket.rate:
         # A full queue hides how far above the limit the rate is, but not what the limit is.
         lowest = 0.25 if state.mode == "start" else 0.6
         new = _clamp((1 - CUT) * served, lowest * rate, 0.97 * rate)
         return new, max(new, served), False
     if state.mode == "start":
         # By the rate in force at sending: the present one may be twice that.
-        return 0.75 * sent.rate, 0.75 * sent.rate, False
+        return 0.75 * ticket.rate, 0.75 * ticket.rate, False
     if state.recent is not None:
         return _decide_long(state, state.recent)
     if state.episodes > 1:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from math import inf, sqrt
 
-from loader.rate.episodes import forgive, measure_afresh, note_cut, start_run
 from loader.rate.growth import forget_interval
-from loader.rate.state import HOLD_SECONDS, MAX_PAUSE_SECONDS, MIN_PER_SECOND, SHORT_SCALE_SECONDS, State
+from loader.rate.state import (
+    HOLD_SECONDS,
+    MAX_PAUSE_SECONDS,
+    MIN_PER_SECOND,
+    SHORT_SCALE_SECONDS,
+    State,
+    forgive,
+    measure_afresh,
+    note_cut,
+    start_run,
+)
 
 FALLEN_SHUT = 0.4
 """Shut for so much of a long window, the limit has fallen: a probe that failed or a window that began late shut it for less."""

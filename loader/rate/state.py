@@ -14,10 +14,11 @@ The words used here:
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from loader.rate.signals import Ticket
 
 Mode: TypeAlias = Literal["start", "hold", "probe"]
 
@@ -78,63 +79,18 @@ SLACK_SECONDS = 0.005
 of whole milliseconds; with 2 ms, 250 a second lost 2.5 %. A longer one would break small buckets of the target after every
 pause (section 6, point 11).
 """
-
-
 TOLD_SHARE = 0.98
 """Of a limit that headers name: their clock is not ours, and others may count against it too."""
-
-
 SPARE_SHARE = 0.04
 """While more than this share of a window remains there is no need to look at what remains."""
 
 
-class Sent(NamedTuple):
-    """One admitted request: its number, when it went, and the rate in force then."""
-
-    number: int
-    at: float
-    rate: float
-
-
-class Acquired(NamedTuple):
-    """A request goes out now."""
-
-    number: int
-
-
-class Success(NamedTuple):
-    """The target took the request. `seconds` is the latency of this attempt alone, no wait in it."""
-
-    sent: Sent
-    seconds: float
-
-
-class Throttled(NamedTuple):
-    """The target said: too fast. `retry_after` in seconds, where it named a time."""
-
-    sent: Sent
-    retry_after: float | None = None
-
-
-class Failure(NamedTuple):
-    """The request ended in any other way (timeout, reset, 5xx): no word about the rate."""
-
-    sent: Sent
-
-
-class Limits(NamedTuple):
-    """The target's headers said: `limit` requests a window, `remaining` of them in the next `reset_seconds`.
-
-    `window_seconds` None: the longest reset seen is taken for the window.
-    """
-
-    limit: float
-    remaining: float
-    reset_seconds: float
-    window_seconds: float | None = None
-
-
-Event: TypeAlias = Acquired | Success | Throttled | Failure | Limits
+FALLEN = 0.7
+"""Below this share of the rate before, the limit has fallen; it was not a probe that went wrong."""
+FORGIVEN_FOR = 30
+"""Successes within which further cuts belong to the same fall; a budget that they overdrew would keep the rate too low."""
+FORGIVEN_EVERY = 1000
+"""Successes between two falls that are not charged: a limit that moves all the time must be paid for."""
 
 
 @dataclass(slots=True)
@@ -240,10 +196,56 @@ class State:
     bucket_answers: int = 0
     bucket_least: float = inf
 
-    def copy(self) -> State:
-        """Return a state that shares nothing with this one."""
-        other = copy(self)
-        other.samples = self.samples.copy()
-        other.medians = self.medians.copy()
-        other.marks = self.marks.copy()
-        return other
+
+# --- runs of episodes, what is counted since the last cut, what is charged to the budget -----------------------------------
+
+
+def end_search(state: State) -> None:
+    """Charge the budget from now on."""
+    state.is_searching = False
+    state.budget = min(state.budget, 0.0)
+
+
+def search_seconds(state: State) -> float:
+    """Return the start that the goal leaves out (rate.md section 5)."""
+    windows = min(3 * state.scale, 120.0) if state.scale > SHORT_SCALE_SECONDS else 0.0
+    return 0.5 * max(10.0, 40 * state.smoothed_latency, 100 / state.rate) + windows
+
+
+def start_run(state: State, now: float) -> None:
+    """Begin a run of episodes."""
+    state.episodes = 0
+    state.run_throttled = 0
+    measure_afresh(state, now)
+
+
+def measure_afresh(state: State, now: float) -> None:
+    """Measure what is taken from now on: what came before was another limit, or another question."""
+    state.failed_canaries = 0
+    state.run_started = now
+    state.run_accepted = state.accepted
+    state.run_closed_seconds = state.closed_seconds
+
+
+def note_cut(state: State, now: float) -> None:
+    """Count answers from now on."""
+    state.cut_at = now
+    state.cut_accepted = state.accepted
+    state.cut_closed_seconds = state.closed_seconds
+    state.accepted_since_cut = state.throttled_since_cut = 0
+
+
+def note_exhaustion(state: State, ticket: Ticket, now: float) -> None:
+    """Count what is taken and refused from the request on that was refused now."""
+    state.exhausted_sent_at, state.exhausted_rate, state.exhausted_at = ticket.at, ticket.rate, now
+    state.exhausted_position = state.accepted
+    state.exhausted_accepted = state.exhausted_throttled = 0
+
+
+def forgive(state: State) -> None:
+    """Do not charge to probing what a fall of the limit has cost; once in a while, or a limit that moves would cost too much."""
+    since = state.accepted - state.forgiven_accepted
+    if state.rate < FALLEN * state.rate_before and not FORGIVEN_FOR < since < FORGIVEN_EVERY:
+        if since > FORGIVEN_FOR:
+            state.forgiven_accepted = state.accepted
+        state.budget = max(state.budget, state.budget_before - state.cost)

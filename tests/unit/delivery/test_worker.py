@@ -21,6 +21,7 @@ from loader.runtime import Runtime
 from loader.settings import OzariCredentials, OzariInsert, Secret
 from loader.targets.ozari.insert import OzariInsertTarget
 from loader.transport.base import Follow
+from tests.unit.virtual_loop import loop_runtime
 
 Reply = Response | NoResponse
 
@@ -87,7 +88,7 @@ class Bench:
         self.stop.on_request(self.work.close)
         self.line = Line(reply_to)
         self.told = Told(self.work)
-        channel = Sender(self.line, FixedThrottle(rate, burst=1 if rate < 1e6 else None))
+        channel = Sender(self.line, FixedThrottle(loop_runtime(), rate, burst=1 if rate < 1e6 else None))
         target = OzariInsertTarget(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
         told = cast("Any", self.told)
         self.parts = Parts(Runtime(), target, channel, self.work, told, told, self.stop, lambda _: None)

@@ -47,7 +47,7 @@ async def admissions(throttle: Throttle, seconds: float, *, workers: int = 64, l
 
 
 async def admissions_in_rounds(throttle: Throttle, seconds: float, *, workers: int = 64) -> list[float]:
-    """Do the same as the crew does it: answers come in rounds, and as many tickets are asked for at once."""
+    """Do the same as the fast path does it: answers come in rounds, and as many tickets are asked for in one call."""
     times: list[float] = []
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
@@ -76,13 +76,13 @@ async def admissions_in_rounds(throttle: Throttle, seconds: float, *, workers: i
 
 def cancel_as_it_gets_its_ticket(throttle: FixedThrottle, waiting: asyncio.Task[Ticket]) -> None:
     """Let one who waits leave in the very moment in which a ticket is handed out."""
-    hand_out = throttle._line._hand_out
+    hand_out = throttle._queue._hand_out
 
     def hand_out_and_cancel(ticket: Ticket) -> None:
         hand_out(ticket)
         waiting.cancel()
 
-    throttle._line._hand_out = hand_out_and_cancel  # type: ignore[method-assign]  # there is no other way to that moment
+    throttle._queue._hand_out = hand_out_and_cancel  # type: ignore[method-assign]  # there is no other way to that moment
 
 
 def most_in_a_second(times: list[float]) -> int:

@@ -12,10 +12,12 @@ from aiolimiter import AsyncLimiter
 
 from loader.rate.throttle import AutoThrottle, FixedThrottle, Success, Throttle, Ticket
 from tests.unit.rate.admissions import cancel_as_it_gets_its_ticket
-from tests.unit.virtual_loop import run_virtual
+from tests.unit.virtual_loop import loop_runtime, run_virtual
 
 
-@pytest.mark.parametrize("make", [lambda: FixedThrottle(10, 1), lambda: AutoThrottle(10)])
+@pytest.mark.parametrize(
+    "make", [lambda: FixedThrottle(loop_runtime(), 10, 1), lambda: AutoThrottle(loop_runtime(), 10)]
+)
 def test_first_come_first_served(make: Callable[[], Throttle]) -> None:
     async def main() -> list[int]:
         throttle = make()
@@ -31,7 +33,9 @@ def test_first_come_first_served(make: Callable[[], Throttle]) -> None:
     assert run_virtual(main()) == list(range(20))
 
 
-@pytest.mark.parametrize("make", [lambda: FixedThrottle(10, 1), lambda: AutoThrottle(10)])
+@pytest.mark.parametrize(
+    "make", [lambda: FixedThrottle(loop_runtime(), 10, 1), lambda: AutoThrottle(loop_runtime(), 10)]
+)
 def test_who_goes_first_goes_before_all_who_wait_and_in_order(make: Callable[[], Throttle]) -> None:
     async def main() -> tuple[list[int], int]:
         throttle = make()
@@ -53,7 +57,9 @@ def test_who_goes_first_goes_before_all_who_wait_and_in_order(make: Callable[[],
     assert run_virtual(main()) == ([10, 12, 0, 1, 2, 3, 4], 0)
 
 
-@pytest.mark.parametrize("make", [lambda: FixedThrottle(10, 1), lambda: AutoThrottle(10)])
+@pytest.mark.parametrize(
+    "make", [lambda: FixedThrottle(loop_runtime(), 10, 1), lambda: AutoThrottle(loop_runtime(), 10)]
+)
 def test_cancelled_waiters_lose_no_token(make: Callable[[], Throttle]) -> None:
     async def main() -> tuple[int, list[float]]:
         throttle = make()
@@ -83,7 +89,7 @@ def test_cancelled_waiters_lose_no_token(make: Callable[[], Throttle]) -> None:
 
 def test_a_ticket_whose_owner_left_as_it_came_goes_to_the_next() -> None:
     async def main() -> Ticket:
-        throttle = FixedThrottle(10, 1)
+        throttle = FixedThrottle(loop_runtime(), 10, 1)
         await throttle.admit()
         first, second = asyncio.create_task(throttle.admit()), asyncio.create_task(throttle.admit())
         await asyncio.sleep(0)
@@ -97,7 +103,7 @@ def test_a_ticket_whose_owner_left_as_it_came_goes_to_the_next() -> None:
 
 def test_a_broken_throttle_leaves_nobody_waiting() -> None:
     async def main() -> None:
-        throttle = FixedThrottle(10, 1)
+        throttle = FixedThrottle(loop_runtime(), 10, 1)
         await throttle.admit()
         waiting = asyncio.create_task(throttle.admit())
         await asyncio.sleep(0)
