@@ -37,7 +37,7 @@ from loader.rate.state import (
 def throttle(state: State, ticket: Ticket, retry_after: float | None, now: float) -> None:
     """Take note of a 429."""
     if not state.is_searching:
-        # What the start still costs must not keep the rate down for minutes.
+        # What the start costs must not keep the rate down for minutes.
         lowest = MIN_BUDGET if now - state.began > 2 * search_seconds(state) else -state.cost
         state.budget = max(state.budget - 1, lowest)
     if ticket.at > state.cut_at:
@@ -58,21 +58,21 @@ def throttle(state: State, ticket: Ticket, retry_after: float | None, now: float
     if state.episodes <= 1 or state.rate < SAME_RATE * state.exhausted_rate:
         note_exhaustion(state, ticket, now)
     if retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS:
-        # No rounding explains this much: the target is shut, and said for how long.
+        # More than rounding: the target is shut, and the header named for how long.
         if not state.is_closed:
             _close(state, retry_after, 0.0, now)
         state.not_before = now + retry_after
 
 
 def _take_old_news(state: State, ticket: Ticket, retry_after: float | None, now: float) -> None:
-    """Count a 429 of a request that was on its way already, or of a canary. No cut, but it may show that the target is shut."""
+    """Count a 429 of a request sent before the cut, or of a canary. It makes no cut, but may show that the target is shut."""
     state.run_throttled += 1
     if state.refused_at < state.newest_accepted_at < ticket.at:
         state.is_shaving = True
     elif not state.is_closed and ticket.at > state.refused_at:
         state.refused_in_a_row += 1
         if state.refused_in_a_row >= SHUT_AFTER:
-            # Nothing that was on its way got through: what waits would be refused too.
+            # Nothing that was in flight got through, so what waits would be refused too.
             _close(state, _first_pause(state), 0.0, now)
     if state.is_closed and ticket.number == state.canary:
         state.failed_canaries += 1
@@ -80,7 +80,7 @@ def _take_old_news(state: State, ticket: Ticket, retry_after: float | None, now:
 
 
 def lose_canary(state: State, now: float, retry_after: float | None = None) -> None:
-    """Wait before the next canary: as long as was asked for, else one rung more of the ladder."""
+    """Wait before the next canary: as long as the target asked, else longer than before this one."""
     state.canary = None
     if retry_after is not None and 0 < retry_after <= MAX_RETRY_AFTER_SECONDS:
         state.not_before = now + retry_after
@@ -110,7 +110,7 @@ def _begin_episode(state: State, sent_rate: float, now: float) -> None:
         state.run_started = state.cut_at
         state.run_accepted = state.cut_accepted
         state.run_closed_seconds = state.cut_closed_seconds
-    # A probe near the ceiling cannot overshoot by much: what shuts the target for long is a fall there too.
+    # A probe near the ceiling cannot overshoot by much. If it shuts the target for long, the limit has fallen, too.
     state.is_fall = state.mode != "start" and sent_rate <= ACCELERATE_ABOVE * state.ceiling
     state.episodes += 1
     state.run_throttled += 1

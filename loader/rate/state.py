@@ -32,11 +32,11 @@ MIN_DOUBLING_SECONDS = 0.5
 CUT = 0.03
 """97 % of a failing rate: leaves two points for errors of the estimate."""
 LATER_CUTS = (CUT, CUT, 0.06, 0.12, 0.15)
-"""By episode of the run, where nothing can be measured."""
+"""By episode of the run, if nothing can be measured."""
 GROWTH_PER_SECOND = 0.02
 """The overshoot seen at the first 429 is then 1 to 3 %."""
 LONG_GROWTH = 0.05
-"""Growth within one window, where the target counts in long windows."""
+"""Growth within one window, if the target counts in long windows."""
 MAX_ACCELERATION = 16.0
 BUDGET_PER_SUCCESS = 0.006
 """Of the 1 % aimed at; the rest is for surprises. 0.005 to 0.0065 gives much the same, more helps only beside neighbours."""
@@ -45,9 +45,9 @@ FIRST_COST = 2.0
 HOLD_SECONDS = 2.0
 MAX_HOLD_SECONDS = 6.0
 NEAR_CEILING = 0.08
-"""A probe that fails this close to the ceiling taught nothing new; the next one waits longer."""
+"""A probe that fails this close to the ceiling shows nothing new, so the next one waits longer."""
 MAX_RETRY_AFTER_SECONDS = 90.0
-"""Longer is no pacing signal; the ladder applies, at 60 s steps harmless even if the header was honest."""
+"""A longer one says nothing about pacing. Our own growing pauses apply; at 60 s they do no harm even if it was honest."""
 MIN_LONG_RETRY_AFTER_SECONDS = 2.0
 """Up to here a Retry-After may be a rounded-up fraction of a second (section 6, point 8)."""
 MAX_PAUSE_SECONDS = 60.0
@@ -55,29 +55,29 @@ DOUBLING_PAUSE_SECONDS = 4.0
 SHORT_SCALE_SECONDS = 2.0
 """Windows up to here need no special care: even spacing makes all short limiters look alike."""
 SAME_RATE = 0.9
-"""Of a rate, and more: what is counted at both counts as one."""
+"""Two rates count as the same if one is at least this share of the other."""
 MIN_ANSWERS = 10
 MIN_ANSWERS_LONG = 60
 """Answers since the last cut before another one: in a long sliding window the relief of a cut comes a minute later."""
 QUEUED_FACTOR = 3.0
-"""A latency so many times the least one, and one request's time more, is a queue; no jitter that we tried is as wide."""
+"""A latency above this many times the least one, plus one request's time, is a queue. No jitter that we tried is as wide."""
 SHUT_AFTER = 3
-"""So many refused in a row are no accident."""
+"""This many refused in a row are no accident."""
 MIN_CAP = 16
-"""So many may be in flight whatever the latency."""
+"""This many may be in flight whatever the latency."""
 BASE_SECONDS = 120.0
-"""The base latency is the least median of this long."""
+"""The base latency is the least of the medians of this time."""
 MIN_SAMPLES = 50
 FEW_SAMPLES, FEW_SECONDS = 8, 1.0
-"""As few show a queue too, at a target so slow that one request more in front of them is plain to see; but over a second and
-two latencies, or those that a single stall held up would count twice.
+"""Few samples are enough at a target so slow that one more queued request shows in the latency. But they must span a second and
+two latencies: otherwise the requests that one stall held up would count twice.
 """
 MAX_SAMPLES = 512
 """Latencies of one interval that are kept; the median of more is no better."""
 SLACK_SECONDS = 0.005
-"""So late a request may be and is still made up for: a wait of 2 ms at least, a timer late by a millisecond or two, and a clock
-of whole milliseconds; with 2 ms, 250 a second lost 2.5 %. A longer one would break small buckets of the target after every
-pause (section 6, point 11).
+"""A request that is late by up to this much is made up for: it covers a wait of 2 ms, a timer late by a millisecond or two, and
+a clock of whole milliseconds. With 2 ms, 250 a second lost 2.5 %. A longer slack would overflow a small bucket of the target
+after every pause (section 6, point 11).
 """
 TOLD_SHARE = 0.98
 """Of a limit that headers name: their clock is not ours, and others may count against it too."""
@@ -105,8 +105,9 @@ class State:
     grown_until: float = 0.0
     hold_until: float = 0.0
     hold_seconds: float = HOLD_SECONDS
-    # Told by headers: no growth, no probing. The longest time until a reset stands for a window that is not named.
+    # The target's headers name the limit: no growth, no probing.
     is_told: bool = False
+    # The longest time until a reset stands for a window that is not named.
     longest_reset: float = 0.0
 
     last_sent: float = -inf
@@ -236,14 +237,14 @@ def note_cut(state: State, now: float) -> None:
 
 
 def note_exhaustion(state: State, ticket: Ticket, now: float) -> None:
-    """Count what is taken and refused from the request on that was refused now."""
+    """Count from now on what is taken and refused of the requests sent after this one, which was refused."""
     state.exhausted_sent_at, state.exhausted_rate, state.exhausted_at = ticket.at, ticket.rate, now
     state.exhausted_position = state.accepted
     state.exhausted_accepted = state.exhausted_throttled = 0
 
 
 def forgive(state: State) -> None:
-    """Do not charge to probing what a fall of the limit has cost; once in a while, or a limit that moves would cost too much."""
+    """Refund to the budget what a fall of the limit has cost; not often, or a limit that moves would cost too much."""
     since = state.accepted - state.forgiven_accepted
     if state.rate < FALLEN * state.rate_before and not FORGIVEN_FOR < since < FORGIVEN_EVERY:
         if since > FORGIVEN_FOR:

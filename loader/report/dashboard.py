@@ -1,4 +1,4 @@
-"""The display for a terminal, drawn with rich; only the command line imports it, and only where it is shown.
+"""The display for a terminal, drawn with rich; only the command line imports it, and only if it is shown.
 
 It draws when a sample arrives and has no thread of its own. Foreign text enters as plain text, never as markup.
 """
