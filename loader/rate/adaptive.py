@@ -66,7 +66,9 @@ class AutoThrottle:
             finder.succeed(self._state, number, at, latency, now)
         self._queue.wake()
 
-    def told(self, limit: float, remaining: float, reset_seconds: float, window_seconds: float | None = None) -> None:
+    def follow_headers(
+        self, limit: float, remaining: float, reset_seconds: float, window_seconds: float | None = None
+    ) -> None:
         """Follow what the target's headers say about its limit."""
         finder.follow_headers(self._state, limit, remaining, reset_seconds, window_seconds, now=self._clock())
 
@@ -77,7 +79,7 @@ class AutoThrottle:
 
     def describe(self) -> str:
         words = {"start": "growing", "hold": "holding", "probe": "probing"}
-        state = "as the target's headers say" if self._state.is_told else words[self._state.mode]
+        state = "as the target's headers say" if self._state.is_limit_named else words[self._state.mode]
         if self._state.is_closed:
             state = "waiting for the target"
         return f"{self._state.rate:.4g}/s, {state}"

@@ -23,11 +23,11 @@ from loader.rate.state import (
     MAX_PER_SECOND,
     MIN_CAP,
     MIN_PER_SECOND,
+    NAMED_SHARE,
     SHORT_SCALE_SECONDS,
     SLACK_SECONDS,
     SPARE_SHARE,
     START_PER_SECOND,
-    TOLD_SHARE,
     State,
 )
 
@@ -139,9 +139,9 @@ def follow_headers(
     length = window or state.longest_reset
     if length <= 0:
         return
-    state.is_told = True
+    state.is_limit_named = True
     state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, length))
-    state.ceiling = min(max(TOLD_SHARE * limit / length, MIN_PER_SECOND), MAX_PER_SECOND)
+    state.ceiling = min(max(NAMED_SHARE * limit / length, MIN_PER_SECOND), MAX_PER_SECOND)
     if now < state.hold_until and state.last_episode > -inf:
         return
     state.mode = "hold"

@@ -54,7 +54,7 @@ def advance(state: State, now: float) -> None:
     if elapsed <= 0:
         return
     state.grown_until = now
-    if state.is_closed or state.is_told:
+    if state.is_closed or state.is_limit_named:
         return
     if state.mode == "hold":
         if now >= state.hold_until and _may_probe(state):

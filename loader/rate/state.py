@@ -79,7 +79,7 @@ SLACK_SECONDS = 0.005
 a clock of whole milliseconds. With 2 ms, 250 a second lost 2.5 %. A longer slack would overflow a small bucket of the target
 after every pause (section 6, point 11).
 """
-TOLD_SHARE = 0.98
+NAMED_SHARE = 0.98
 """Of a limit that headers name: their clock is not ours, and others may count against it too."""
 SPARE_SHARE = 0.04
 """While more than this share of a window remains there is no need to look at what remains."""
@@ -106,7 +106,7 @@ class State:
     hold_until: float = 0.0
     hold_seconds: float = HOLD_SECONDS
     # The target's headers name the limit: no growth, no probing.
-    is_told: bool = False
+    is_limit_named: bool = False
     # The longest time until a reset stands for a window that is not named.
     longest_reset: float = 0.0
 

@@ -213,7 +213,7 @@ def test_auto_follows_limit_headers() -> None:
     async def main() -> float:
         throttle = AutoThrottle(loop_runtime())
         throttle.answered(await throttle.admit(), Success(0.01))
-        throttle.told(limit=600, remaining=590, reset_seconds=60)
+        throttle.follow_headers(limit=600, remaining=590, reset_seconds=60)
         return (len(await admissions(throttle, 60))) / 60
 
     assert run_virtual(main()) == pytest.approx(9.8, rel=0.02)

@@ -135,10 +135,10 @@ def test_a_429_all_the_same_cuts_and_holds() -> None:
     async def main() -> tuple[float, float]:
         throttle = AutoThrottle(loop_runtime(), 50)
         ticket = await throttle.admit()
-        throttle.told(6000, 5000, 60, 60)
+        throttle.follow_headers(6000, 5000, 60, 60)
         before = throttle.rate_per_second
         throttle.answered(ticket, Throttled(None))
-        throttle.told(6000, 4999, 60, 60)
+        throttle.follow_headers(6000, 4999, 60, 60)
         return before, throttle.rate_per_second
 
     before, after = run_virtual(main())
