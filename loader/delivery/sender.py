@@ -155,7 +155,7 @@ class Sender:
         assert ticket is not None  # noqa: S101 -- a request ends once; this tells mypy
         self.traffic.in_flight -= 1
         if self._auto is not None and isinstance(reply, Response) and (said := read_limits(reply.headers)):
-            self._auto.told(*said)
+            self._auto.follow_headers(*said)
         if type(reply) is Response and reply.status < REQUEST_TIMEOUT:  # as nearly always
             self.throttle.answered(ticket, new_tuple(Success, (reply.seconds,)))
             if is_record:

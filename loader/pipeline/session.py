@@ -125,8 +125,5 @@ def new_throttle(options: Options, found_rate: float | None, runtime: Runtime) -
     """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found."""
     rate = options.rate
     if rate.per_second is not None:
-        return FixedThrottle(
-            rate.per_second, options.burst, clock=runtime.clock, sleep=runtime.sleep, draw=runtime.draw
-        )
-    start = rate.start_per_second or found_rate
-    return AutoThrottle(start, clock=runtime.clock, sleep=runtime.sleep, draw=runtime.draw)
+        return FixedThrottle(runtime, rate.per_second, options.burst)
+    return AutoThrottle(runtime, rate.start_per_second or found_rate)

@@ -1,6 +1,6 @@
 """The log file (`--log-file`): one JSON object a line, with every secret replaced.
 
-It takes what observers are told and what libraries log. The forms in which a secret could appear are known before the first
+It takes the events of a run and what libraries log. The forms in which a secret could appear are known before the first
 line is written: plain, percent-encoded, base64, and escaped as in JSON.
 """
 
@@ -21,7 +21,7 @@ from loader.report.report import Report, Sample, Start
 
 SAMPLE_SECONDS = 10.0
 SHORTEST_SECRET = 4
-"""A shorter one would blacken ordinary words; no vendor issues such."""
+"""Replacing a shorter one would hide ordinary words; no vendor issues such."""
 
 
 class Scrubber:
@@ -76,7 +76,7 @@ class LogFile:
             os.write(self._descriptor, plain_json(line) + b"\n")
 
     def _cleaned(self, value: Any) -> Any:
-        """Clean every text before it is escaped once more: a secret's escaped form would not be known again."""
+        """Clean each text before orjson escapes it: a secret that is escaped twice would not be recognised."""
         if isinstance(value, str):
             return self._scrubber.clean(value)
         if isinstance(value, dict):
@@ -87,7 +87,7 @@ class LogFile:
 
 
 class LibraryLogs(logging.Handler):
-    """Sends what libraries log into the log file, or nowhere: on standard error it would tear the display."""
+    """Sends what libraries log into the log file, or nowhere: on standard error it would break the display."""
 
     def __init__(self, log_file: LogFile | None) -> None:
         super().__init__(logging.WARNING)

@@ -7,6 +7,8 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from loader.runtime import Runtime
+
 T = TypeVar("T")
 
 
@@ -38,3 +40,8 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+def loop_runtime(**others: Any) -> Runtime:
+    """Make a runtime with the running loop's own clock, which may be a virtual one."""
+    return Runtime(**{"clock": asyncio.get_running_loop().time, **others})
