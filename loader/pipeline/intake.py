@@ -21,7 +21,7 @@ from loader.errors import SourceError
 from loader.model import Record
 from loader.pipeline.resume import Resume
 from loader.reading.lines import Block
-from loader.reading.readers import AnyReader
+from loader.reading.readers import Reader
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.reconcile.reconciler import Reconciler
 
@@ -58,7 +58,7 @@ class Intake:
     """Reads the sources of a run, the windows that stand open first."""
 
     def __init__(
-        self, parts: Parts, reconciler: Reconciler, log: CheckpointLog, readers: Sequence[AnyReader], limits: Limits
+        self, parts: Parts, reconciler: Reconciler, log: CheckpointLog, readers: Sequence[Reader], limits: Limits
     ) -> None:
         self.suspicion: Suspicion | None = None
         """Set on a resume with a stamp: the log may be shorter than it was, so what it does not know is asked for first."""
@@ -99,16 +99,16 @@ class Intake:
 
     # --- new lines -----------------------------------------------------------------------------------------------------
 
-    async def _read(self, reader: AnyReader) -> bool:
+    async def _read(self, reader: Reader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
-        sorter = WindowBuilder(self._parts.target, self.limits.window_lines)
+        sorter = WindowBuilder(self._parts.target, self.limits.window_lines, reader.format)
         try:
             return await self._read_lines(reader, sorter)
         except SourceError:
             await self._flush(reader, sorter)  # lines before the fault are good
             raise
 
-    async def _read_lines(self, reader: AnyReader, sorter: WindowBuilder) -> bool:
+    async def _read_lines(self, reader: Reader, sorter: WindowBuilder) -> bool:
         number, offset = self._log.state.last_intent_end(reader.source)
         blocks = reader.blocks(offset, number)
         is_last = False
@@ -126,11 +126,11 @@ class Intake:
             self._parts.stop.reach_limit()
         return not is_last and not self._parts.stop.is_requested
 
-    async def _flush(self, reader: AnyReader, sorter: WindowBuilder) -> bool:
+    async def _flush(self, reader: Reader, sorter: WindowBuilder) -> bool:
         drafts, self._held = [*self._held, *sorter.flush()], []
         return not drafts or await self._commit(reader, drafts)
 
-    async def _take(self, reader: AnyReader, draft: ReadWindow) -> bool:
+    async def _take(self, reader: Reader, draft: ReadWindow) -> bool:
         """Commit a window, or keep it for the next: two intents that are made durable at once cost one sync.
 
         Only where that puts no more records at a crash's mercy than was said, as it is while the target is the quicker one;
@@ -165,7 +165,7 @@ class Intake:
         self.lines_read += left
         return block.first(left), True
 
-    async def _commit(self, reader: AnyReader, drafts: Sequence[ReadWindow]) -> bool:
+    async def _commit(self, reader: Reader, drafts: Sequence[ReadWindow]) -> bool:
         """Write the intents, durable, then let the windows' records become work. False: the run is stopping."""
         await self._parts.work.room()
         if self.has_room is not None:

@@ -13,10 +13,10 @@ from loader.checkpoint import AmbiguousLine, CheckpointLog
 from loader.delivery.delivery import Parts
 from loader.delivery.order import place_of, ranges_of
 from loader.errors import SourceError
-from loader.model import Record, Rejected, Window
+from loader.model import Record, Window
 from loader.reading.cursor import Cursor
-from loader.reading.parsing import BLANK, parse
-from loader.reading.readers import AnyReader
+from loader.reading.lines import Block
+from loader.reading.readers import Reader
 from loader.reading.source import CHANGED_HINT
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.reconcile.reconciler import Reconciler
@@ -63,7 +63,7 @@ class Resume:
         self._let_go = let_go
         self._asks_first = asks_first
 
-    async def run(self, reader: AnyReader) -> None:
+    async def run(self, reader: Reader) -> None:
         """Take up everything that is open of one source."""
         is_ordered = self._parts.work.is_ordered
         if is_ordered:  # what is ambiguous holds back what follows it, the open windows' lines too
@@ -78,7 +78,7 @@ class Resume:
         places = {place_of(record) for record in chain(self._parts.work.unsent(), *self.coming)}
         self._log.note(UNSENT_NOTE, ranges_of(places | self.unsent))
 
-    async def _reopen(self, reader: AnyReader) -> None:
+    async def _reopen(self, reader: Reader) -> None:
         windows = [live for live in self._log.state.open_windows() if live.window.source == reader.source]
         if not windows:
             return  # no cursor: lines that were not kept cannot be read again, and need not be
@@ -102,7 +102,7 @@ class Resume:
                 if not self._parts.stop.is_requested:
                     self.unsent.difference_update(map(place_of, some))
 
-    async def _fill_gaps(self, reader: AnyReader) -> None:
+    async def _fill_gaps(self, reader: Reader) -> None:
         """Take lines into doubt that were intended and that a shortened log does not know."""
         # No doubt is asked about before the word is proved, and it may be these lines by which it can be: then the intake asks.
         is_left = self._parts.work.is_solo and self._asks_first()
@@ -111,7 +111,7 @@ class Resume:
             return
         cursor = reader.cursor()
         for gap in gaps:
-            sorter = WindowBuilder(self._parts.target, self._window_lines)
+            sorter = WindowBuilder(self._parts.target, self._window_lines, reader.format)
             for block in reader.again(cursor, gap.first, gap.offset, gap.end_offset):
                 for draft in sorter.feed(block):
                     await self._doubt_window(draft)
@@ -124,28 +124,27 @@ class Resume:
         self._parts.settlement.refuse(*draft.refusals())
         self._doubt(draft.records, FORGOTTEN)
 
-    async def _revisit(self, reader: AnyReader) -> None:
+    async def _revisit(self, reader: Reader) -> None:
         """Take ambiguous lines into doubt again."""
         rows = [row for row in self.ambiguous if row.source == reader.source]
         if rows and isinstance(self._reconciler.remedy, AskingUpdates):
             overtaken = self._overtaken(reader, rows)
             rows = [row for row in rows if row.line not in overtaken]
         offsets = [row.offset or 0 for row in rows]
+        single = WindowBuilder(self._parts.target, 1, reader.format)
         for row, offset, data in zip(rows, offsets, reader.lines(offsets), strict=True):
-            line = (data or b"").strip(BLANK)
-            fields = parse(line)
-            shape = self._parts.target.shape
-            shaped = shape(fields, line, row.source, row.line, offset) if isinstance(fields, dict) else fields
-            if isinstance(shaped, Rejected):
+            line = data or b""
+            (draft,) = single.feed(Block(row.source, row.line, offset, [line], line))
+            if not draft.records:
                 raise SourceError(f"line {row.line} of {reader.name} is not what it was", CHANGED_HINT)
             await self._parts.work.room()
-            self._doubt([shaped], row.outcome.reason)
+            self._doubt([*draft.records], row.outcome.reason)
 
-    def _overtaken(self, reader: AnyReader, rows: Sequence[AmbiguousLine]) -> set[int]:
+    def _overtaken(self, reader: Reader, rows: Sequence[AmbiguousLine]) -> set[int]:
         """Find the updates behind which another one of the same row was read: to send them again now would undo it."""
         ambiguous, overtaken = {row.line for row in rows}, set[int]()
         by_lock: dict[str | None, list[int]] = {}
-        sorter = WindowBuilder(self._parts.target, self._window_lines)
+        sorter = WindowBuilder(self._parts.target, self._window_lines, reader.format)
         end = self._log.state.last_intent_end(reader.source)[1]
         for block in chain(reader.again(reader.cursor(), rows[0].line, rows[0].offset or 0, end), (None,)):
             for draft in sorter.flush() if block is None else sorter.feed(block):
@@ -161,9 +160,9 @@ class Resume:
         free = self._parts.work.admit(records, lambda record: reconciler.doubt([record], reason))
         reconciler.doubt(free, reason)
 
-    def _reread(self, reader: AnyReader, cursor: Cursor, window: Window) -> ReadWindow:
+    def _reread(self, reader: Reader, cursor: Cursor, window: Window) -> ReadWindow:
         """Read a window's lines again. Errors: SourceError where they are not the lines that were read before."""
-        sorter = WindowBuilder(self._parts.target, window.end - window.first)
+        sorter = WindowBuilder(self._parts.target, window.end - window.first, reader.format)
         drafts: list[ReadWindow] = []
         for block in reader.again(cursor, window.first, window.offset, window.end_offset):
             drafts += sorter.feed(block)

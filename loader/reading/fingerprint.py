@@ -19,8 +19,11 @@ from isal import isal_zlib
 
 from loader.errors import SourceError
 from loader.reading.cursor import Cursor
+from loader.reading.format import Format
+from loader.reading.formats import format_of
 from loader.reading.lines import Block
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
+from loader.settings import Options
 
 HEAD_BYTES = 64 * 1024
 
@@ -79,19 +82,19 @@ def check(stored: dict[str, Any], current: dict[str, Any]) -> Comparison:
     return "same" if all(stored.get(fact) == current.get(fact) for fact in facts) else "grown"
 
 
-def verify_ranges(path: Path, ranges: Iterable[tuple[int, int, int, int]]) -> None:
+def verify_ranges(path: Path, ranges: Iterable[tuple[int, int, int, int]], options: Options) -> None:
     """Read the ranges (offset, end, crc, first line; ascending) again.
 
     Errors: SourceError that names the first that differs.
     """
     opened = FileSource(path)
     try:
-        verify_opened(opened, ranges)
+        verify_opened(opened, format_of(opened, options), ranges)
     finally:
         opened.close()
 
 
-def verify_opened(opened: Opened, ranges: Iterable[tuple[int, int, int, int]]) -> None:
+def verify_opened(opened: Opened, source_format: Format, ranges: Iterable[tuple[int, int, int, int]]) -> None:
     """Do what `verify_ranges` does, for a source that is open."""
     cursor = Cursor(opened)
     given = map(Range._make, ranges)
@@ -109,7 +112,7 @@ def verify_opened(opened: Opened, ranges: Iterable[tuple[int, int, int, int]]) -
             raise _differs(opened.name, this, following, "the source ends in them")
         if crc != this.crc:
             raise _differs(opened.name, this, following, "they are not what was loaded")
-        if last[-1:] != b"\n" and last and not _is_at_line_end(cursor):
+        if last and not source_format.goes_on(cursor, last[-1:]):
             raise _differs(opened.name, this, following, "the last one has grown")
 
 
@@ -123,14 +126,6 @@ def extend_crc(crc: int, block: Block) -> int:
 def join_crc(first: int, second: int, second_bytes: int) -> int:
     """Make the crc32 of two ranges that follow each other out of theirs, without reading them."""
     return isal_zlib.crc32_combine(first, second, second_bytes)
-
-
-def _is_at_line_end(cursor: Cursor) -> bool:
-    following = cursor.take(1)
-    if following == b"\r":
-        following = cursor.take(1)
-        return following == b"\n"
-    return following in (b"", b"\n")
 
 
 def _differs(name: str, this: Range, following: Range | None, why: str) -> SourceError:

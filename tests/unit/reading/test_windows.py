@@ -15,6 +15,7 @@ from loader.delivery.chunking import bytes_of
 from loader.model import Chunk, Record, Rejected
 from loader.reading import windows as sorting
 from loader.reading.lines import Block
+from loader.reading.ndjson import NDJSON
 from loader.reading.parsing import BLANK, parse
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
@@ -114,7 +115,7 @@ def sort(
     """Sort blocks; records that came as a block are made single ones."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sorting, "MAX_WINDOW_BYTES", max_bytes)
-        sorter = WindowBuilder(target, window_lines)
+        sorter = WindowBuilder(target, window_lines, NDJSON)
         drafts: list[ReadWindow] = []
         number, offset = 1, 0
         for lines in blocks:
