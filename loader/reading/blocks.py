@@ -93,7 +93,7 @@ class LinesByNumber:
         self._warn = warn
 
     def find(self, number: int) -> tuple[int | None, bytes | None]:
-        """Return offset and bytes of a line behind the last one asked for."""
+        """Return offset and bytes of a line after the last one asked for."""
         try:
             while (block := self._block) is None or number >= block.number + max(1, len(block.lines)):
                 self._block = block = next(self._blocks, None)

@@ -67,7 +67,7 @@ class BulkCheck:
     def all_good(self, lines: Sequence[bytes], raw: bytes) -> bool:
         """Say whether `parse` accepts each line, each begins and ends with its braces, and all names are allowed.
 
-        False only means: look at each line. Each of `lines` ends with LF; `raw` is the lines joined.
+        False only means that some lines may need to be decoded. Each of `lines` ends with LF; `raw` is the lines joined.
         """
         if set(map(_first, lines)) != {_CURLY} or set(map(_last, lines)) != {_CLOSING}:
             return False

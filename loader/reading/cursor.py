@@ -74,7 +74,7 @@ class Cursor:
     def skip(self, text: bytes) -> bool:
         """Pass over these bytes if they come next, and say whether they did.
 
-        No more is read than tells: a pipe may be silent for hours behind its first byte.
+        It reads only until that is certain: a pipe may be silent for hours after its first byte.
         """
         held = self._held
         while len(held) < len(text) and text.startswith(held) and (piece := self._next()):

@@ -1,10 +1,10 @@
 """Is this the source that the run began with?
 
 Owns: the few facts kept about a source, and the proof by checksums that ranges of lines are as they were when they were
-loaded. Facts (size, time, place, first bytes) can only save work or refuse early; what counts is the ranges' crc32.
+loaded. Facts (size, time, place, first bytes) can only save work or refuse early; the ranges' crc32 decides.
 
 A source may grow at its end and in no other way. A last line that had no line end when it was loaded may get one; if
-anything else stands behind it, it was another line.
+anything else follows it, it has become another line.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def identify(path: Path) -> dict[str, Any]:
 
 
 def check(stored: dict[str, Any], current: dict[str, Any]) -> Comparison:
-    """Compare two fingerprints; where a file lies and what it is called does not matter.
+    """Compare two fingerprints. The path and the name of the file do not matter.
 
-    same: nothing has to be read again. changed: refuse. grown: perhaps the same data with more behind it, a copy, or a
-    file that was touched or compressed anew; every range must be verified before it is believed.
+    same: nothing has to be read again. changed: refuse. grown: perhaps the same data and more after it, a copy, or a file
+    that was touched or compressed anew; every range must be verified before the file is read on.
     """
     if stored["kind"] != current["kind"]:
         return "changed"
@@ -95,13 +95,13 @@ def verify_ranges(path: Path, ranges: Iterable[tuple[int, int, int, int]], optio
 
 
 def verify_opened(opened: Opened, source_format: Format, ranges: Iterable[tuple[int, int, int, int]]) -> None:
-    """Do what `verify_ranges` does, for a source that is open."""
+    """Do the same as `verify_ranges` for an open source."""
     cursor = Cursor(opened)
     given = map(Range._make, ranges)
     following = next(given, None)
     while following is not None:
         this, following = following, next(given, None)
-        # The line end that a last line got since belongs to no range: it was passed by, below, and a fold does not tell of it.
+        # A line end that a last line got later belongs to no range: the cursor has passed over it, and folds do not know of it.
         cursor.move_to(max(this.offset, cursor.offset))
         crc = 0
         last = b""
@@ -124,7 +124,7 @@ def extend_crc(crc: int, block: Block) -> int:
 
 
 def join_crc(first: int, second: int, second_bytes: int) -> int:
-    """Make the crc32 of two ranges that follow each other out of theirs, without reading them."""
+    """Compute the crc32 of two adjacent ranges from theirs, without reading them."""
     return isal_zlib.crc32_combine(first, second, second_bytes)
 
 

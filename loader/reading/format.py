@@ -40,7 +40,7 @@ class ManyCheck(Protocol):
     """Checks many lines at once, for formats whose lines travel as they are. Such a line is an object that ends with LF."""
 
     def all_good(self, lines: Sequence[bytes], raw: bytes) -> bool:
-        """Say whether each line may travel unseen. False only means: look at each line. `raw` is the lines joined."""
+        """Say whether no line needs to be decoded. False only means that some may need it. `raw` is the lines joined."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""The sources of a run as the intake reads them: files in the loop, standard input in a thread of its own.
+"""The sources of a run as the intake reads them: files in the event loop, standard input in a thread of its own.
 
-A regular file is read inline: a block comes from the page cache in microseconds. A pipe may be silent for hours, so it
-is read by a daemon thread that hands over one block at a time; a process that ends does not wait for it.
+A block of a regular file comes from the page cache in microseconds, so the loop reads it itself. A pipe may be silent for hours,
+so a daemon thread reads it and hands over one block at a time; a process that ends does not wait for that thread.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Reader:
 
 
 def _nothing() -> None:
-    """Stop nothing: kept lines never wait."""
+    """Stop nothing: reading kept lines never waits."""
 
 
 async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], None]) -> AsyncIterator[Block]:
@@ -137,7 +137,7 @@ async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], 
                 if is_over:
                     return
                 hand(block)
-        except BaseException as error:  # noqa: BLE001 -- handed over whole: it is raised again in the loop
+        except BaseException as error:  # noqa: BLE001 -- nothing is swallowed: it is raised again in the loop
             hand(error)
         else:
             hand(None)

@@ -22,19 +22,19 @@ CHANGED_HINT = "a run belongs to its data: put the source back as it was, or loa
 
 
 class SourceStopped(Exception):
-    """Tell the reading thread that reading was ended from outside; the source is not at its end."""
+    """Ends the reading thread because somebody asked for it; the source is not at its end."""
 
 
 class Opened(Protocol):
-    """A source that can be read."""
+    """What is open of a source: a file, standard input, or what was kept of it."""
 
     name: str
     """As shown to the user."""
     size_bytes: int | None
-    """Raw (compressed) size where it is known; with `read_bytes` it says how far reading has come."""
+    """The raw (compressed) size, if it is known. `read_bytes` counts towards it."""
     read_bytes: int
     can_seek: bool
-    """Reading from an offset costs no more than reading from the start."""
+    """Reading can begin at any offset at the same cost."""
 
     def chunks(self, offset: int, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
         """Yield the uncompressed bytes from `offset` on, in non-empty pieces. Errors: SourceError."""
@@ -62,7 +62,7 @@ class FileSource:
             raise
 
     def chunks(self, offset: int, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """Yield the uncompressed bytes from `offset` on: a plain file is sought, others are decoded from the start."""
+        """Yield the uncompressed bytes from `offset` on. A plain file is sought; a compressed one is decoded from its start."""
         if self.kind == "plain":
             if offset > (self.size_bytes or 0):
                 raise self._shorter()
@@ -85,7 +85,7 @@ class FileSource:
             raise SourceError(f"{self.name} cannot be read: {error.strerror}", "look at the disk it is on") from None
 
     def status(self) -> os.stat_result:
-        """Return size, time and place of the file that is open, whatever its name leads to by now."""
+        """Return size, time and place of the open file, even if its name means another file by now."""
         return os.fstat(self._descriptor)
 
     def close(self) -> None:

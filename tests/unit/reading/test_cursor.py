@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 
 from loader.errors import SourceError
-from loader.reading.blocks import lines_at
 from loader.reading.cursor import Cursor
 from loader.reading.ndjson import NDJSON
 from loader.reading.source import FileSource
@@ -24,18 +22,6 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> FileSource:
     path = tmp_path / "source"
     path.write_bytes(ENCODERS[request.param](b"".join(LINES)))
     return FileSource(path)
-
-
-def test_lines_at_their_offsets(opened: FileSource) -> None:
-    offsets = [0]
-    for line in LINES[:-1]:
-        offsets.append(offsets[-1] + len(line))
-    for count in (3, 50, 1000, len(LINES)):
-        chosen = sorted(random.Random(count).sample(range(len(LINES)), count))
-        assert list(lines_at(opened, NDJSON, [offsets[n] for n in chosen], 1 << 20)) == [LINES[n] for n in chosen]
-    chosen = [5, 2000, 2001, 2002]
-    assert list(lines_at(opened, NDJSON, [offsets[n] for n in chosen], 10_000)) == [LINES[5], None, b"after\n", b"last"]
-    opened.close()
 
 
 def test_a_cursor_goes_forward(opened: FileSource) -> None:

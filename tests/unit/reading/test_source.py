@@ -55,7 +55,7 @@ def lines_of(blocks: Iterator[Block]) -> list[tuple[int, int, bytes]]:
     return found
 
 
-def plain_model(data: bytes) -> list[tuple[int, int, bytes]]:
+def expected_lines(data: bytes) -> list[tuple[int, int, bytes]]:
     offset = len(BOM) if data.startswith(BOM) else 0
     found = []
     for number, line in enumerate(data[offset:].splitlines(keepends=True) if b"\r" not in data else [], 1):
@@ -83,7 +83,7 @@ def plain_model(data: bytes) -> list[tuple[int, int, bytes]]:
 def test_lines_with_numbers_and_offsets(tmp_path: Path, kind: str, block_bytes: int, data: bytes) -> None:
     path = tmp_path / "source"
     path.write_bytes(ENCODERS[kind](data))
-    expected = plain_model(data)
+    expected = expected_lines(data)
     assert lines_of(read(path, block_bytes=block_bytes)) == expected
     for number, offset, _ in expected:
         rest = lines_of(read(path, block_bytes=block_bytes, number=number, offset=offset))
