@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 from loader.columns import Splice
 from loader.reading.bulk_check import BulkCheck
 from loader.reading.cursor import Cursor
+from loader.reading.format import Decoded
 from loader.reading.lines import LineSplitter
 from loader.reading.parsing import BLANK, parse
-
-if TYPE_CHECKING:
-    from loader.reading.format import Decoded
 
 BOM = b"\xef\xbb\xbf"
 

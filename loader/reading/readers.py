@@ -52,12 +52,13 @@ class Reader:
 
     async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
         """Read from the line that begins at `offset`."""
+        cursor = Cursor(self._opened)
         if not self.is_slow:
-            for block in self._read(offset, number):
+            for block in self.again(cursor, number, offset):
                 yield block
             return
         stop = self._opened.stop if isinstance(self._opened, StandardInput) else _nothing
-        async for block in from_thread(lambda: self._read(offset, number), stop):
+        async for block in from_thread(lambda: self.again(cursor, number, offset), stop):
             yield block
 
     def cursor(self) -> Cursor:
@@ -67,9 +68,17 @@ class Reader:
             raise UsageError("the lines of this run were not kept", "load into another run directory: --run NEW")
         return Cursor(again)
 
-    def again(self, cursor: Cursor, number: int, offset: int, end: int) -> Iterator[Block]:
-        """Read lines once more, from the one that begins at `offset` up to the byte `end`."""
-        return self._split(cursor, offset, number, end)
+    def again(self, cursor: Cursor, number: int, offset: int, end: int | None = None) -> Iterator[Block]:
+        """Read lines over a cursor, from the one that begins at `offset`; with `end`, up to that byte."""
+        return read_blocks(
+            cursor,
+            self.format,
+            source=self.source,
+            number=number,
+            offset=offset,
+            max_line_bytes=self._max_line_bytes,
+            end=end,
+        )
 
     def lines(self, offsets: Iterable[int]) -> Iterator[bytes | None]:
         """Read the single lines that begin at these ascending offsets."""
@@ -96,20 +105,6 @@ class Reader:
         if not self.is_slow:
             return self._opened
         return None if self._spool is None else Kept(self._spool)
-
-    def _read(self, offset: int, number: int) -> Iterator[Block]:
-        return self._split(Cursor(self._opened), offset, number, None)
-
-    def _split(self, cursor: Cursor, offset: int, number: int, end: int | None) -> Iterator[Block]:
-        return read_blocks(
-            cursor,
-            self.format,
-            source=self.source,
-            offset=offset,
-            number=number,
-            max_line_bytes=self._max_line_bytes,
-            end=end,
-        )
 
 
 def _nothing() -> None:

@@ -14,21 +14,9 @@ from loader.reading.cursor import Cursor
 from loader.reading.ndjson import BOM, NDJSON
 from loader.reading.source import FileSource
 from loader.settings import Options
-from tests.unit.reading.encoders import ENCODERS
+from tests.unit.reading.encoders import ENCODERS, LINES
 
-LINES = [b"%d " % n + b"x" * (n * 37 % 2000) + b"\n" for n in range(2000)] + [
-    b"y" * 300_000 + b"\n",
-    b"after\n",
-    b"last",
-]
 OFFSETS = [*accumulate(map(len, LINES), initial=0)]
-
-
-@pytest.fixture(params=ENCODERS)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> FileSource:
-    path = tmp_path / "source"
-    path.write_bytes(ENCODERS[request.param](b"".join(LINES)))
-    return FileSource(path)
 
 
 def refuse(text: str) -> None:
@@ -42,7 +30,6 @@ def test_lines_at_their_offsets(opened: FileSource) -> None:
     chosen = [5, 2000, 2001, 2002]
     found = list(lines_at(opened, NDJSON, [OFFSETS[n] for n in chosen], 10_000))
     assert found == [LINES[5], None, b"after\n", b"last"]
-    opened.close()
 
 
 def test_lines_by_their_numbers(opened: FileSource) -> None:
@@ -54,7 +41,6 @@ def test_lines_by_their_numbers(opened: FileSource) -> None:
     assert lines.find(2001) == (OFFSETS[2000], None)  # too long
     assert lines.find(2003) == (OFFSETS[2002], b"last")
     assert lines.find(2004) == (None, None)
-    opened.close()
 
 
 def test_a_source_that_is_gone_has_no_lines() -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.columns import RecordBlock
+from loader.columns import RecordBlock, Splice
 from loader.delivery.chunking import bytes_of
 from loader.model import Chunk, Record, Rejected
 from loader.reading import windows as module
 from loader.reading.lines import Block
-from loader.reading.ndjson import NDJSON
+from loader.reading.ndjson import NDJSON, Ndjson
 from loader.reading.parsing import BLANK, parse
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
@@ -190,3 +190,18 @@ def test_the_body_of_a_block_is_that_of_its_records(user: str, lines: list[bytes
 @given(st.lists(st.lists(GOOD_LINES | ODD_LINES, min_size=1, max_size=4), max_size=5), st.integers(1, 7))
 def test_one_odd_piece_of_a_window_does_not_spoil_the_others(blocks: list[list[bytes]], window_lines: int) -> None:
     assert singled(windows_of(CANBUS, blocks, window_lines)) == one_by_one(CANBUS, blocks, window_lines, 10**9)
+
+
+class Unspliced(Ndjson):
+    """NDJSON as a format that cannot check many lines at once, and whose lines may hold line feeds."""
+
+    def check_many(self, splice: Splice) -> None:  # type: ignore[override]  # NDJSON itself always can
+        del splice
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_lines_of_other_formats_are_never_cut_again(target: Target) -> None:
+    lines = [b'{"a":1,\n"b":2}\n', b"\n \n", b'{"c":\n', b'{"d":4}']
+    builder = WindowBuilder(target, 100, Unspliced())
+    assert builder.feed(Block(0, 1, 0, lines, b"".join(lines))) == []
+    assert builder.flush() == one_by_one(target, [lines], 100, 10**9)
