@@ -24,6 +24,7 @@ from loader.delivery.chunking import Chunker
 from loader.model import Chunk, Created, Record, Rejected, Response, Settled, Window
 from loader.reading.compression import BLOCK_BYTES
 from loader.reading.lines import Block, LineSplitter
+from loader.reading.ndjson import NDJSON
 from loader.reading.parsing import parse
 from loader.reading.windows import WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
@@ -119,7 +120,7 @@ def test_sort(benchmark: BenchmarkFixture, case: Case) -> None:
     blocks = list(blocks_of(case.raw, BLOCK_BYTES))
 
     def sort() -> int:
-        sorter = WindowBuilder(case.target, max(case.target.max_records, WINDOW_LINES))
+        sorter = WindowBuilder(case.target, max(case.target.max_records, WINDOW_LINES), NDJSON)
         drafts = [draft for block in blocks for draft in sorter.feed(block)]
         return sum(len(draft.records) for draft in [*drafts, *sorter.flush()])
 

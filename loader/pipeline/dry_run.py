@@ -9,8 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from loader.delivery.chunking import Chunker, bytes_of
+from loader.reading.blocks import read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.formats import format_of
 from loader.reading.sizes import sizes_of
-from loader.reading.source import FileSource, Opened, read_blocks
+from loader.reading.source import FileSource, Opened
 from loader.reading.stdin import StandardInput
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.redaction import escape
@@ -35,7 +38,7 @@ class Tally:
         target = build_target(plan.target, plan.credentials, runtime.new_run_id())
         sizes = sizes_of(target.max_records, plan.options)
         self.target = target
-        self.builder = WindowBuilder(target, sizes.window_lines)
+        self.window_lines = sizes.window_lines
         self.max_records = sizes.max_records
         self._max_bytes = plan.options.max_bytes
 
@@ -61,13 +64,17 @@ async def rehearse(plan: LoadPlan, observer: Observer | None, runtime: Runtime) 
     for index, path in enumerate(plan.sources):
         opened: Opened = StandardInput(None) if path == STANDARD_INPUT else FileSource(Path(path))
         try:
-            for block in read_blocks(opened, source=index, max_line_bytes=plan.options.max_line_bytes):
-                for window in tally.builder.feed(block):
+            source_format = format_of(opened, plan.options)
+            builder = WindowBuilder(tally.target, tally.window_lines, source_format)
+            for block in read_blocks(
+                Cursor(opened), source_format, source=index, max_line_bytes=plan.options.max_line_bytes
+            ):
+                for window in builder.feed(block):
                     tally.add(window, path)
                 if plan.options.max_lines is not None and tally.lines >= plan.options.max_lines:
                     break
                 await runtime.sleep(0)
-            for window in tally.builder.flush():
+            for window in builder.flush():
                 tally.add(window, path)
         finally:
             opened.close()

@@ -1,4 +1,4 @@
-"""How many lines make a window, and how many records may wait: what follows from the target and the options. Pure."""
+"""How many lines make a window, and how many records may wait; both follow from the target and the options. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CANBUS_CONCURRENCY = 4
 """Four requests of 1,000 records each already fill the wire (performance.md 3b)."""
 MIN_WINDOW_LINES = 64
 WINDOW_ROUNDS = 4
-"""Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record."""
+"""Each window costs a sync of the disk before it is sent, some 200 us of CPU: with two rounds that is 1.5 us a record."""
 
 
 @dataclass(frozen=True, slots=True)

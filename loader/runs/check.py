@@ -19,7 +19,6 @@ from loader.checkpoint.storage import DiskStorage
 from loader.errors import LogStorageFailed, SourceError
 from loader.reading.sizes import sizes_of
 from loader.reading.source import CHANGED_HINT
-from loader.reading.windows import WindowBuilder
 from loader.runs import directory as run_directory
 from loader.runs.check_report import LogReport
 from loader.runs.directory import END_NOTE, UNSENT_NOTE, RunInfo
@@ -91,7 +90,7 @@ class _Work:
         )
         self._window_lines = max([sizes_of(self._target.max_records, info.options).window_lines, *known])
         self._marked_ends = marked_ends(storage, info.run)
-        self._again = SourcesAgain(directory, info, WindowBuilder(self._target, self._window_lines))
+        self._again = SourcesAgain(directory, info, self._target, self._window_lines)
 
     def __enter__(self) -> Self:
         return self

@@ -122,7 +122,7 @@ class Target(Protocol):
     def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
         """Check a decoded line and make the record that travels.
 
-        `data` is the line's object, stripped of white space; `mapping.parse` made `fields` of it.
+        `data` is the line's object, stripped of white space; `parsing.parse` made `fields` of it.
         """
         ...
 

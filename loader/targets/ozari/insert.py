@@ -95,7 +95,7 @@ class OzariInsertTarget:
 
     def _splice(self) -> Splice:
         if self._stamps is None:
-            return Splice(b"{", (), are_good=self._names.are_good)
+            return Splice(b"{", (), names_ok=self._names.are_good)
         return Splice(b"{", (), self._stamps.opening, self._stamps.text, self._names.are_good)
 
     def encode(self, chunk: Chunk) -> Request:
