@@ -7,7 +7,7 @@ repr, str, format nor pickle can show it; `reveal` is called only where a reques
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NoReturn, TypeAlias
+from typing import ClassVar, Literal, NoReturn, TypeAlias
 
 MIB = 1024 * 1024
 
@@ -64,6 +64,16 @@ class CanbusCredentials:
 Credentials: TypeAlias = OzariCredentials | CanbusCredentials
 
 
+# Each kind of target answers the same questions about itself, and nobody else asks which kind it is:
+#
+# is_update     lines change records that exist; nothing is created
+# is_askable    ambiguous records can be reconciled: by a question, or by a second sending that does no harm
+# needs_proof   reconciling rests on the user's claim about the target (`stamp`, `is_unique`), which must be proved first
+# asks_first    a resume can ask whether a line was sent before, without harm; the function `asks_first` adds the policy
+#
+# tests/unit/test_settings.py holds the whole table. Names that a kind does not have (`key`, `stamp`, `table`) are None.
+
+
 @dataclass(frozen=True, slots=True)
 class OzariInsert:
     """One record a line into `POST .../records`."""
@@ -73,6 +83,23 @@ class OzariInsert:
     stamp: str | None = None
     is_unique: bool = False
 
+    is_update: ClassVar = False
+
+    @property
+    def is_askable(self) -> bool:
+        """No claim is needed: where no row has the key, the record is not there."""
+        return self.stamp is not None or self.key is not None
+
+    @property
+    def needs_proof(self) -> bool:
+        """The stamp's field may be one that the table does not store as it is."""
+        return self.stamp is not None
+
+    @property
+    def asks_first(self) -> bool:
+        """A stamp is exact; a row with the key may be older than the run."""
+        return self.stamp is not None
+
 
 @dataclass(frozen=True, slots=True)
 class OzariUpdate:
@@ -80,6 +107,13 @@ class OzariUpdate:
 
     table: str
     match: tuple[str, ...] = ()
+
+    key: ClassVar[None] = None
+    stamp: ClassVar[None] = None
+    is_update: ClassVar = True
+    is_askable: ClassVar = True
+    needs_proof: ClassVar = False
+    asks_first: ClassVar = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +124,24 @@ class CanbusAdd:
     key: str | None = None
     stamp: str | None = None
     is_unique: bool = False
+
+    table: ClassVar[None] = None
+    is_update: ClassVar = False
+
+    @property
+    def is_askable(self) -> bool:
+        """No call finds a record by an item's value. A second sending does, if the item refuses it."""
+        return self.is_unique and (self.stamp is not None or self.key is not None)
+
+    @property
+    def needs_proof(self) -> bool:
+        """An item that allows duplicates would take the second sending."""
+        return self.is_askable
+
+    @property
+    def asks_first(self) -> bool:
+        """A key's value may stand in a row that is older than the run; a stamp cannot."""
+        return self.is_unique and self.stamp is not None
 
 
 TargetSettings: TypeAlias = OzariInsert | OzariUpdate | CanbusAdd
@@ -138,3 +190,11 @@ class Options:
     """`auto`: lean where the fixed rate asked for is beyond what the session can send."""
     is_kept: bool = True
     """Keep the lines of standard input in the run directory (`--no-keep` turns it off)."""
+
+
+def asks_first(target: TargetSettings, options: Options) -> bool:
+    """Say whether a resume asks the target about every line that may have been sent unnoticed, before it sends it.
+
+    Such lines stand behind the last one that the log knows. Only with asking may the log have come back shorter than it was.
+    """
+    return target.asks_first and options.ambiguous in {None, "reconcile"}

@@ -250,14 +250,13 @@ def build_options(values: Mapping[str, Any], base: Options, target: TargetSettin
 
 
 def _check_reconcile(target: TargetSettings) -> None:
-    if isinstance(target, OzariUpdate):
+    if target.is_askable:
         return
     if target.key is None and target.stamp is None:
         raise UsageError(
             "--ambiguous reconcile needs something to ask by", "add --key FIELD or --stamp FIELD, or choose hold"
         )
-    if isinstance(target, CanbusAdd) and not target.is_unique:
-        raise UsageError(
-            "--ambiguous reconcile is possible with Canbus only where the key or stamp item forbids duplicates",
-            "add --unique if it does, or choose hold",
-        )
+    raise UsageError(
+        "--ambiguous reconcile is possible with Canbus only where the key or stamp item forbids duplicates",
+        "add --unique if it does, or choose hold",
+    )

@@ -23,15 +23,14 @@ from loader.reading.windows import WindowBuilder
 from loader.runs import directory as run_directory
 from loader.runs.check_report import LogReport
 from loader.runs.directory import END_NOTE, UNSENT_NOTE, RunInfo
-from loader.runs.plan import asks_first
 from loader.runs.reread import SourcesAgain
 from loader.settings import (
     CanbusAdd,
     CanbusCredentials,
     Credentials,
     OzariCredentials,
-    OzariUpdate,
     Secret,
+    asks_first,
 )
 from loader.targets import build_target
 
@@ -141,7 +140,7 @@ class _Work:
         An update that was overtaken by a later one of the same row must not be sent again: `reopening` sees that of ambiguous
         lines, since among open ones it does not happen.
         """
-        return self.repair.doubt(self._again.places if isinstance(self._info.settings, OzariUpdate) else None)
+        return self.repair.doubt(self._again.places if self._info.settings.is_update else None)
 
     def write(self, *, is_changed: bool) -> list[str]:
         """Write both files. `is_changed`: a line came into doubt, so the run is not at its end."""

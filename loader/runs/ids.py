@@ -19,7 +19,7 @@ from loader.reading.line_walk import LineWalk
 from loader.reading.parsing import BLANK, text_of
 from loader.runs.directory import RunInfo
 from loader.runs.rejects import Warn, reopen
-from loader.settings import OzariUpdate, TargetSettings
+from loader.settings import TargetSettings
 from loader.targets.stamps import Stamps
 
 
@@ -52,11 +52,8 @@ class Keys:
     """The key of a line: the member named by --key, else the stamp, which follows from the line's number alone."""
 
     def __init__(self, settings: TargetSettings, run_id: str) -> None:
-        self._field: str | None = None
-        self._stamps: Stamps | None = None
-        if not isinstance(settings, OzariUpdate):
-            self._field = settings.key
-            self._stamps = Stamps(settings.stamp, run_id) if settings.stamp is not None else None
+        self._field = settings.key
+        self._stamps = Stamps(settings.stamp, run_id) if settings.stamp is not None else None
 
     def of(self, source: int, number: int, data: bytes | None) -> str | None:
         """Return the key of a line, whose bytes only a key needs; None where it has none."""

@@ -24,8 +24,9 @@ from loader.reading.source import CHANGED_HINT, FileSource
 from loader.reading.spool import Spool
 from loader.runs import directory as run_directory
 from loader.runs.directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
-from loader.runs.plan import LoadPlan, asks_first
+from loader.runs.plan import LoadPlan
 from loader.runtime import Runtime
+from loader.settings import asks_first
 from loader.urls import default_base_url, origin
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from loader.settings import CanbusAdd, Credentials, Options, OzariInsert, TargetSettings
+from loader.settings import Credentials, Options, TargetSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,19 +22,3 @@ class LoadPlan:
     """Standard input is there to be read; False for `loader resume`, which has only what the run kept of it."""
     warnings: tuple[str, ...] = ()
     """What the user should be told before it begins."""
-
-
-def asks_first(target: TargetSettings, options: Options) -> bool:
-    """Say whether a resume asks the target about every line behind the last known one before it sends it (`suspicion`).
-
-    Only then may the log have come back shorter than it was.
-    """
-    if options.ambiguous not in {None, "reconcile"}:
-        return False
-    match target:
-        case OzariInsert(stamp=stamp):
-            return stamp is not None
-        case CanbusAdd(stamp=stamp, is_unique=is_unique):
-            return stamp is not None and is_unique
-        case _:
-            return False
