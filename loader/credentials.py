@@ -59,20 +59,13 @@ def read_credentials(environ: Mapping[str, str], *, is_canbus: bool, is_needed: 
     return Given(CanbusCredentials(check_tenant(tenant), Secret(app), Secret(key), Secret(secret)), tuple(warnings))
 
 
-def secret_texts(credentials: Credentials) -> tuple[str, ...]:
-    """List the secrets that no output may show."""
-    if isinstance(credentials, OzariCredentials):
-        return (credentials.token.reveal(),)
-    return tuple(secret.reveal() for secret in (credentials.app_id, credentials.api_key, credentials.api_secret))
-
-
 def keep_emulator_here(credentials: Credentials, base_url: str | None) -> None:
     """Let the emulator's own credentials go to this machine alone: where they would leave it, a base URL was forgotten.
 
     `base_url` None: the vendor's own. Errors: UsageError.
     """
     host = urlsplit(base_url or default_base_url(credentials)).hostname or ""
-    if not is_loopback(host) and not EMULATOR_SECRETS.isdisjoint(secret_texts(credentials)):
+    if not is_loopback(host) and not EMULATOR_SECRETS.isdisjoint(secret.reveal() for secret in credentials.secrets):
         raise UsageError(
             f"the emulator's own credentials would go to {host}",
             "name the emulator with --base-url http://127.0.0.1:PORT, or set the credentials of your account",

@@ -50,6 +50,11 @@ class OzariCredentials:
 
     token: Secret
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What no output may show."""
+        return (self.token,)
+
 
 @dataclass(frozen=True, slots=True)
 class CanbusCredentials:
@@ -59,6 +64,11 @@ class CanbusCredentials:
     app_id: Secret
     api_key: Secret
     api_secret: Secret
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What no output may show."""
+        return (self.app_id, self.api_key, self.api_secret)
 
 
 Credentials: TypeAlias = OzariCredentials | CanbusCredentials

@@ -13,9 +13,9 @@ from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from loader.cli.errors import Session, quiet_pipe
-from loader.credentials import secret_texts
 from loader.pipeline.pipeline import run_load
-from loader.report.log_file import LibraryLogs, LogFile, Scrubber
+from loader.redaction import Redactor
+from loader.report.log_file import SHORTEST_SECRET, LibraryLogs, LogFile
 from loader.report.progress import Broadcast, MetricsFile, Observer, PlainProgress
 from loader.report.report import Report
 from loader.runs.directory import METRICS_FILE
@@ -109,12 +109,12 @@ def show(report: Report, values: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def observers(settings: LoadPlan, values: Mapping[str, Any], session: Session) -> Iterator[Observer]:
     """Put up what the user asked to see, and take it down whatever happens."""
-    scrubber = Scrubber(secret_texts(settings.credentials))
-    session.scrub = scrubber.clean
+    redactor = Redactor(settings.credentials.secrets, SHORTEST_SECRET)
+    session.scrub = redactor.clean
     session.is_verbose = bool(values.get("verbose"))
     log_file = None
     if values.get("log_file"):
-        log_file = LogFile(values["log_file"], utc_text, scrubber, is_verbose=session.is_verbose)
+        log_file = LogFile(values["log_file"], utc_text, redactor, is_verbose=session.is_verbose)
         session.log = log_file.write
     logging.basicConfig(handlers=[LibraryLogs(log_file)], level=logging.WARNING, force=True)
     told: list[Observer] = [

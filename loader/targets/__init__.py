@@ -44,11 +44,11 @@ def build_target(settings: TargetSettings, credentials: Credentials, run_id: str
 
 def build_capability(settings: OzariInsert | OzariUpdate, credentials: Credentials) -> OzariCapability:
     """Build the question whether the table can be queried, and where it ends now."""
-    from loader.targets.answers import Redactor
+    from loader.redaction import Redactor
     from loader.targets.ozari.api import check_table
     from loader.targets.ozari.lookup import OzariCapability
 
-    return OzariCapability(check_table(settings.table), Redactor(_ozari(credentials).token.reveal()))
+    return OzariCapability(check_table(settings.table), Redactor(_ozari(credentials).secrets))
 
 
 def build_lookup(
@@ -61,7 +61,7 @@ def build_lookup(
 
     `floor_fid`: the highest fid of the table before the run's first record; used by key alone, where rows may be older.
     """
-    from loader.targets.answers import Redactor
+    from loader.redaction import Redactor
     from loader.targets.base import QueryEndpoint
     from loader.targets.ozari.api import check_table
     from loader.targets.ozari.lookup import OzariProbe, OzariQuery
@@ -70,23 +70,25 @@ def build_lookup(
     if field is None:
         return None
     is_stamp = settings.stamp is not None
-    table, plain = check_table(settings.table), Redactor(_ozari(credentials).token.reveal())
+    table, redactor = check_table(settings.table), Redactor(_ozari(credentials).secrets)
     if isinstance(endpoint, QueryEndpoint) and (is_stamp or floor_fid is not None):
-        return OzariQuery(table, field, plain, None if is_stamp else floor_fid)
-    return OzariProbe(table, field, plain, is_stamp=is_stamp)
+        return OzariQuery(table, field, redactor, None if is_stamp else floor_fid)
+    return OzariProbe(table, field, redactor, is_stamp=is_stamp)
 
 
 def build_update_lookup(
     settings: OzariUpdate, credentials: Credentials, endpoint: QueryEndpoint | NoQueryEndpoint
 ) -> UpdateLookup:
     """Build the way to ask about ambiguous updates that touch their own filters."""
-    from loader.targets.answers import Redactor
+    from loader.redaction import Redactor
     from loader.targets.base import QueryEndpoint
     from loader.targets.ozari.api import check_table
     from loader.targets.ozari.update_lookup import OzariUpdateProbe, OzariUpdateQuery
 
-    table, plain = check_table(settings.table), Redactor(_ozari(credentials).token.reveal())
-    return OzariUpdateQuery(table, plain) if isinstance(endpoint, QueryEndpoint) else OzariUpdateProbe(table, plain)
+    table, redactor = check_table(settings.table), Redactor(_ozari(credentials).secrets)
+    return (
+        OzariUpdateQuery(table, redactor) if isinstance(endpoint, QueryEndpoint) else OzariUpdateProbe(table, redactor)
+    )
 
 
 def build_canbus_records(credentials: Credentials) -> CanbusRecords:

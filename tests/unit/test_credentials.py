@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loader.credentials import CANBUS_NAMES, EMULATOR_SECRETS, keep_emulator_here, read_credentials, secret_texts
+from loader.credentials import CANBUS_NAMES, EMULATOR_SECRETS, keep_emulator_here, read_credentials
 from loader.emulator.switches import CanbusApp, OzariSwitches
 from loader.errors import UsageError
 from loader.settings import CanbusCredentials, Credentials, OzariCredentials, Secret
@@ -23,7 +23,7 @@ def test_from_the_environment() -> None:
     assert given.warnings == ()
     canbus = read_credentials(CANBUS, is_canbus=True).credentials
     assert canbus == CanbusCredentials("acme", Secret("app1"), Secret("key1"), Secret("secret1"))
-    assert secret_texts(canbus) == ("app1", "key1", "secret1")
+    assert canbus.secrets == (Secret("app1"), Secret("key1"), Secret("secret1"))
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
@@ -32,7 +32,7 @@ def test_a_file_gives_up_exactly_one_line_feed(tmp_path: Path, end: str) -> None
     file.write_bytes((CANARY + end).encode())
     file.chmod(0o600)
     given = read_credentials({"OZARI_TOKEN_FILE": str(file)}, is_canbus=False)
-    assert secret_texts(given.credentials) == (CANARY,)
+    assert given.credentials.secrets == (Secret(CANARY),)
     assert given.warnings == ()
 
 
@@ -53,7 +53,7 @@ def test_a_pipe_is_a_file(tmp_path: Path) -> None:
         given = read_credentials({"OZARI_TOKEN_FILE": f"/dev/fd/{read_end}"}, is_canbus=False)
     finally:
         os.close(read_end)
-    assert secret_texts(given.credentials) == (CANARY,)
+    assert given.credentials.secrets == (Secret(CANARY),)
     assert given.warnings == ()
 
 
@@ -102,9 +102,8 @@ def test_a_tenant_must_be_a_dns_label() -> None:
 
 def test_a_dry_run_needs_none() -> None:
     assert isinstance(read_credentials({}, is_canbus=True, is_needed=False).credentials, CanbusCredentials)
-    assert secret_texts(read_credentials({"OZARI_TOKEN": CANARY}, is_canbus=False, is_needed=False).credentials) == (
-        CANARY,
-    )
+    given = read_credentials({"OZARI_TOKEN": CANARY}, is_canbus=False, is_needed=False)
+    assert given.credentials.secrets == (Secret(CANARY),)
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

@@ -36,8 +36,9 @@ from loader.model import (
     Verdict,
 )
 from loader.reading.parsing import text_of
+from loader.redaction import SHOWN_CHARACTERS
 from loader.settings import CanbusAdd, CanbusCredentials
-from loader.targets.answers import MAX_SHOWN_CHARACTERS, common_verdict, has_plain_strings, read_object
+from loader.targets.answers import common_verdict, error_text, has_simple_strings, read_object
 from loader.targets.base import Identity
 from loader.targets.canbus.api import Envelope, halt_of, is_authentic, read_metadata
 from loader.targets.canbus.records import CanbusRecords
@@ -59,7 +60,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry of the answer that nearly always comes: a record was created, and has an id that is a string."""
 
     result: Literal["0"]
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SHOWN_CHARACTERS)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=SHOWN_CHARACTERS)]
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -169,8 +170,8 @@ class CanbusAddTarget:
             return None
         if len(ids) != len(set(ids)):
             return None
-        plain = self._envelope.plain
-        is_clean = plain.are_free(ids) if has_plain_strings(response.body) else plain.are_clean(ids)
+        redactor = self._envelope.redactor
+        is_clean = redactor.are_free(ids) if has_simple_strings(response.body) else redactor.are_clean(ids)
         return Settled(CreatedIds(ids)) if is_clean else None
 
     def _full_look(self, chunk: Chunk, response: Response) -> Verdict:
@@ -182,7 +183,7 @@ class CanbusAddTarget:
         results = body.get("results")
         if not isinstance(results, list) or len(results) != len(chunk.records):
             return Unknown("the answer does not have one result per record", response.status)
-        return read_results(chunk, results, self._has_one_user, self._envelope.plain)
+        return read_results(chunk, results, self._has_one_user, self._envelope.redactor)
 
     def _has_one_user(self, chunk: Chunk) -> bool:
         """Say whether a fault of the user is one of the configuration: one user for all, and no single line's own."""
@@ -193,7 +194,7 @@ class CanbusAddTarget:
         common = common_verdict(response)
         if common is not None:
             return common
-        text = self._envelope.plain.error(read_object(response), response.status)
+        text = error_text(read_object(response), response.status, self._envelope.redactor)
         if response.status in SPLITTING_STATUSES:
             return Split(str(response.status), text, must_ask_first=True)
         halt = halt_of(response, text)

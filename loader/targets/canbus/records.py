@@ -53,7 +53,7 @@ class CanbusRecords:
 
     def read_delete(self, ids: Sequence[RecordId], response: Response) -> tuple[Deleted, ...] | Retry | Unknown | Halt:
         """Read one entry per id. Unknown: some may be deleted; deleting them again does no harm."""
-        fault = read_fault(response, self._envelope.plain)
+        fault = read_fault(response, self._envelope.redactor)
         if fault is not None:
             return fault if isinstance(fault, Halt) or fault.is_throttled else Unknown(fault.reason, response.status)
         body = read_object(response)
@@ -78,14 +78,14 @@ class CanbusRecords:
     def _id_of(self, row: dict[str, Any]) -> RecordId:
         record_id = row.get("_id")
         if isinstance(record_id, str):
-            return record_id if self._envelope.plain.is_clean(record_id) else None
+            return record_id if self._envelope.redactor.is_clean(record_id) else None
         if not isinstance(record_id, int) or isinstance(record_id, bool):
             return None
         return record_id if 0 < record_id <= MAX_NUMBER else None
 
     def read_list(self, response: Response) -> Page | Retry | Unknown | Halt:
         """Read one page. Source: [E] CB-qiita."""
-        fault = read_fault(response, self._envelope.plain)
+        fault = read_fault(response, self._envelope.redactor)
         if fault is not None:
             return fault
         body = read_object(response)
@@ -99,4 +99,4 @@ class CanbusRecords:
 
 
 def _shown(code: Any, envelope: Envelope) -> str | None:
-    return envelope.plain(str(code)) if isinstance(code, str | int) else None
+    return envelope.redactor(str(code)) if isinstance(code, str | int) else None

@@ -23,7 +23,7 @@ from loader.model import (
     Unknown,
     Verdict,
 )
-from loader.targets.answers import Redactor
+from loader.redaction import Redactor
 
 CREATED, DUPLICATE, BAD_USER = "0", "7012", "32"
 MEANINGS = {
@@ -44,9 +44,9 @@ MEANINGS = {
 MAX_CODE_CHARACTERS = 20
 
 
-def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], plain: Redactor) -> Verdict:
+def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], redactor: Redactor) -> Verdict:
     """Read as many entries as the chunk has records, in the records' order."""
-    codes = [_code_of(entry, plain) for entry in results]
+    codes = [_code_of(entry, redactor) for entry in results]
     ids = [_id_of(entry) for entry in results]
     given = [record_id for record_id in ids if record_id is not None]
     if len(set(given)) < len(given):
@@ -68,12 +68,12 @@ def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk]
         _read_one(code, record_id, is_in_doubt=chunk.in_doubt, is_refused=is_refused, is_atomic=is_atomic)
         for code, record_id in zip(codes, ids, strict=True)
     ]
-    return Settled(tuple(_without_bad_id(outcome, plain) for outcome in outcomes))
+    return Settled(tuple(_without_bad_id(outcome, redactor) for outcome in outcomes))
 
 
-def _without_bad_id(outcome: Outcome | Resend, plain: Redactor) -> Outcome | Resend:
+def _without_bad_id(outcome: Outcome | Resend, redactor: Redactor) -> Outcome | Resend:
     """Keep no id that is none: it goes to the log, to files and to terminals."""
-    is_bad = isinstance(outcome, Created) and isinstance(outcome.id, str) and not plain.is_clean(outcome.id)
+    is_bad = isinstance(outcome, Created) and isinstance(outcome.id, str) and not redactor.is_clean(outcome.id)
     return Created(None) if is_bad else outcome
 
 
@@ -97,14 +97,14 @@ def _read_one(
     return Rejected("target", code, f"the target refuses the record with code {code}, which is not documented")
 
 
-def _code_of(entry: Any, plain: Redactor) -> str | None:
+def _code_of(entry: Any, redactor: Redactor) -> str | None:
     """Return an entry's code as text ([D] a string; a number is tolerated); None where it has none."""
     code = entry.get("result") if isinstance(entry, dict) else None
     if isinstance(code, int) and not isinstance(code, bool):
         code = str(code)
     if not isinstance(code, str) or not code.isascii() or not code.isalnum() or len(code) > MAX_CODE_CHARACTERS:
         return None
-    return code if plain.is_clean(code) else None
+    return code if redactor.is_clean(code) else None
 
 
 def _id_of(entry: Any) -> RecordId:

@@ -14,8 +14,9 @@ from typing import Any
 
 from loader.errors import UsageError
 from loader.model import Halt, Rejected, Request, Response, Retry, Settled, Unknown, Verdict
+from loader.redaction import Redactor
 from loader.settings import OzariCredentials
-from loader.targets.answers import Redactor, common_reading, common_verdict, read_object
+from loader.targets.answers import common_reading, common_verdict, error_text, read_object
 from loader.targets.base import Identity
 
 PRIMARY_KEY = "fid"
@@ -86,11 +87,13 @@ def check_field(name: str, option: str, *, may_be_primary_key: bool = False) -> 
     return name
 
 
-def bad_name(name: str, plain: Redactor) -> Rejected:
+def bad_name(name: str, redactor: Redactor) -> Rejected:
     """Refuse a record for a field name. Source: [D] OZ-ins, the two 400s that this spares."""
     if name == PRIMARY_KEY:
         return Rejected("map", "fid", f"the primary key {PRIMARY_KEY} cannot be set")
-    return Rejected("map", "field_name", f'"{plain(name)}" is not a field name: letters, digits and underscores only')
+    return Rejected(
+        "map", "field_name", f'"{redactor(name)}" is not a field name: letters, digits and underscores only'
+    )
 
 
 def build_headers(credentials: OzariCredentials) -> Mapping[str, str]:
@@ -115,14 +118,14 @@ def is_same_table(body: Mapping[str, Any], table: str) -> bool:
     return isinstance(named, str) and named.casefold() == table.casefold()
 
 
-def read_success(response: Response, table: str, plain: Redactor, done: str) -> dict[str, Any] | Verdict:
+def read_success(response: Response, table: str, redactor: Redactor, done: str) -> dict[str, Any] | Verdict:
     """Return the body of a 2xx that says success for this table, else what it means. `done`: what was probably done."""
     body = read_object(response)
     if body is None:
         return Unknown(f"{done}, but the answer cannot be read", response.status)
     success = body.get("success")
     if success is False and isinstance(body.get("error"), str):
-        return Settled((Rejected("target", str(response.status), plain.error(body, response.status)),))
+        return Settled((Rejected("target", str(response.status), error_text(body, response.status, redactor)),))
     if success is not True:
         return Unknown("the answer says neither success nor an error", response.status)
     if not is_same_table(body, table):
@@ -130,23 +133,23 @@ def read_success(response: Response, table: str, plain: Redactor, done: str) -> 
     return body
 
 
-def refusal(response: Response, table: str, plain: Redactor) -> Verdict:
+def refusal(response: Response, table: str, redactor: Redactor) -> Verdict:
     """Say what an answer other than 200 and 201 means for one record's request."""
     common = common_verdict(response)
     if common is not None:
         return common
-    halt = halt_of(response, table, plain)
+    halt = halt_of(response, table, redactor)
     if halt is not None:
         return halt
     if response.status in REFUSING_STATUSES:
-        text = plain.error(read_object(response), response.status)
+        text = error_text(read_object(response), response.status, redactor)
         return Settled((Rejected("target", str(response.status), text),))
     return Unknown(f"the target answered {response.status}, which is not documented", response.status)
 
 
-def halt_of(response: Response, table: str, plain: Redactor) -> Halt | None:
+def halt_of(response: Response, table: str, redactor: Redactor) -> Halt | None:
     """Return why nothing can succeed, for the statuses that say so."""
-    text = plain.error(read_object(response), response.status)
+    text = error_text(read_object(response), response.status, redactor)
     if response.status in (401, 403):
         return Halt(
             "credentials",
@@ -172,13 +175,13 @@ def preflight() -> Request:
     return Request("GET", "/integration/auth/test")
 
 
-def read_preflight(response: Response, plain: Redactor) -> Identity | Retry | Halt:
+def read_preflight(response: Response, redactor: Redactor) -> Identity | Retry | Halt:
     """Read the token probe's answer."""
     common = common_reading(response)
     if common is not None:
         return common
     body = read_object(response)
-    text = plain.error(body, response.status)
+    text = error_text(body, response.status, redactor)
     if response.status in (404, 405):
         return Halt(
             "table",
@@ -189,5 +192,5 @@ def read_preflight(response: Response, plain: Redactor) -> Identity | Retry | Ha
         return Halt("credentials", f"the target refuses the token ({response.status}: {text})", "check OZARI_TOKEN")
     company = body.get("company") if body else None
     if response.status == 200 and body and body.get("success") is True and isinstance(company, str) and company:
-        return Identity(plain(company), f"ozari:{plain.clean(company)}")
+        return Identity(redactor(company), f"ozari:{redactor.clean(company)}")
     return Retry(f"the token probe brought no company (HTTP {response.status})")

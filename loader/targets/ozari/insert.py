@@ -30,8 +30,8 @@ from loader.model import (
     new_tuple,
 )
 from loader.reading.parsing import text_of
+from loader.redaction import Redactor
 from loader.settings import OzariCredentials, OzariInsert
-from loader.targets.answers import Redactor
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
@@ -66,7 +66,7 @@ class OzariInsertTarget:
     def __init__(self, settings: OzariInsert, credentials: OzariCredentials, run_id: str) -> None:
         self.table = ozari.check_table(settings.table)
         self.headers = ozari.build_headers(credentials)
-        self._plain = Redactor(credentials.token.reveal())
+        self._redactor = Redactor(credentials.secrets)
         self._path = ozari.records_path(self.table)
         self._key = None if settings.key is None else ozari.check_field(settings.key, "--key")
         self._stamps = None
@@ -82,7 +82,7 @@ class OzariInsertTarget:
         if bad is not None:
             if self._stamps is not None and bad == self._stamps.field:
                 return self._stamps.taken()
-            return ozari.bad_name(bad, self._plain)
+            return ozari.bad_name(bad, self._redactor)
         if not fields:
             return Rejected("map", "empty", "the record has no fields")
         if self._stamps is not None:
@@ -107,7 +107,7 @@ class OzariInsertTarget:
         """Read the answer. Source: reliability.md 2.3; 201 by [D] OZ-err, 200 accepted as well (apis.md part 5.5)."""
         record = chunk.records[0]
         if response.status not in OK_STATUS:
-            return ozari.refusal(response, self.table, self._plain)
+            return ozari.refusal(response, self.table, self._redactor)
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", response.status)
         (created,) = self.glance((chunk,), (response,))
@@ -136,10 +136,10 @@ class OzariInsertTarget:
 
     def read_preflight(self, response: Response) -> Identity | Retry | Halt:
         """Read the company."""
-        return ozari.read_preflight(response, self._plain)
+        return ozari.read_preflight(response, self._redactor)
 
     def _full_look(self, record: Record, response: Response) -> Verdict:
-        body = ozari.read_success(response, self.table, self._plain, "the record was probably created")
+        body = ozari.read_success(response, self.table, self._redactor, "the record was probably created")
         if not isinstance(body, dict):
             return body
         echo = body.get("fields")

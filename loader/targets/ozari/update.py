@@ -29,8 +29,9 @@ from loader.model import (
     Verdict,
 )
 from loader.reading.parsing import cut, members
+from loader.redaction import Redactor
 from loader.settings import OzariCredentials, OzariUpdate
-from loader.targets.answers import Redactor, read_object
+from loader.targets.answers import error_text, read_object
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
@@ -52,7 +53,7 @@ class OzariUpdateTarget:
     def __init__(self, settings: OzariUpdate, credentials: OzariCredentials) -> None:
         self.table = ozari.check_table(settings.table)
         self.headers = ozari.build_headers(credentials)
-        self._plain = Redactor(credentials.token.reveal())
+        self._redactor = Redactor(credentials.secrets)
         self._path = ozari.records_path(self.table) + "/single"
         for field in settings.match:
             ozari.check_field(field, "--match", may_be_primary_key=True)
@@ -84,9 +85,9 @@ class OzariUpdateTarget:
         if response.status == 404:
             body = read_object(response)
             if body is not None and "matched" in body:
-                return Settled((Rejected("target", "404", self._plain.error(body, 404)),))
+                return Settled((Rejected("target", "404", error_text(body, 404, self._redactor)),))
         if response.status not in (200, 201):
-            return ozari.refusal(response, self.table, self._plain)
+            return ozari.refusal(response, self.table, self._redactor)
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", response.status)
         return self._success(record, response)
@@ -102,7 +103,7 @@ class OzariUpdateTarget:
 
     def read_preflight(self, response: Response) -> Identity | Retry | Halt:
         """Read the company."""
-        return ozari.read_preflight(response, self._plain)
+        return ozari.read_preflight(response, self._redactor)
 
     def _split(self, fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes] | Rejected:
         filters = {name: fields[name] for name in self._match if name in fields}
@@ -118,14 +119,14 @@ class OzariUpdateTarget:
                 return Rejected("map", "empty", f"the update has no {what}")
         bad = self._filter_names.first_bad(filters.keys()) or self._field_names.first_bad(new.keys())
         if bad is not None:
-            return ozari.bad_name(bad, self._plain)
+            return ozari.bad_name(bad, self._redactor)
         for name, value in filters.items():
             if isinstance(value, dict | list):
                 return Rejected("map", "object", f"the filter {name} is no single value")
         return None
 
     def _success(self, record: Record, response: Response) -> Verdict:
-        body = ozari.read_success(response, self.table, self._plain, "the row was probably updated")
+        body = ozari.read_success(response, self.table, self._redactor, "the row was probably updated")
         if not isinstance(body, dict):
             return body
         matched, updated, echo = body.get("matched"), body.get("updated"), body.get("fields")
