@@ -6,8 +6,9 @@ repr, str, format nor pickle can show it; `reveal` is called only where a reques
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NoReturn, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, NoReturn, TypeAlias
 
 MIB = 1024 * 1024
 
@@ -74,6 +75,16 @@ class CanbusCredentials:
 Credentials: TypeAlias = OzariCredentials | CanbusCredentials
 
 
+class CredentialForm(NamedTuple):
+    """How credentials are given: variables of the environment, and what makes credentials of their values, in this order.
+
+    Errors of `build`: UsageError for a value that cannot be one.
+    """
+
+    variables: tuple[str, ...]
+    build: Callable[..., Credentials]
+
+
 # Each kind of target answers the same questions about itself, and nobody else asks which kind it is:
 #
 # is_update     lines change records that exist; nothing is created
@@ -120,6 +131,7 @@ class OzariUpdate:
 
     key: ClassVar[None] = None
     stamp: ClassVar[None] = None
+    is_unique: ClassVar = False
     is_update: ClassVar = True
     is_askable: ClassVar = True
     needs_proof: ClassVar = False
@@ -155,6 +167,9 @@ class CanbusAdd:
 
 
 TargetSettings: TypeAlias = OzariInsert | OzariUpdate | CanbusAdd
+
+CHANGEABLE = frozenset({"key", "is_unique"})
+"""Settings that a resume may give anew, since no record depends on them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from loader.errors import UsageError
-from loader.settings import CanbusCredentials, Credentials
 
-OZARI_BASE_URL = "https://api.ozari.co.il"
-"""[D] OZ-intro, OZ-zap: without a trailing slash."""
-
-DNS_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -64,23 +59,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def check_tenant(tenant: str) -> str:
-    """Return a Canbus tenant that may become part of a host name. Errors: UsageError where it is no DNS label."""
-    if not DNS_LABEL.fullmatch(tenant):
-        raise UsageError(
-            "CANBUS_TENANT_ID is not a tenant's name",
-            "it is the first part of https://<tenant>.canbus.com: letters, digits and hyphens",
-        )
-    return tenant
-
-
-def default_base_url(credentials: Credentials) -> str:
-    """Return the vendor's own base URL. Source: [D] OZ-intro, CB-ovw."""
-    if isinstance(credentials, CanbusCredentials):
-        return f"https://{check_tenant(credentials.tenant_id).lower()}.canbus.com"
-    return OZARI_BASE_URL
 
 
 def _split(text: str, what: str) -> SplitResult:

@@ -19,7 +19,7 @@ from loader.report.log_file import SHORTEST_SECRET, LibraryLogs, LogFile
 from loader.report.progress import Broadcast, MetricsFile, Observer, PlainProgress
 from loader.report.report import Report
 from loader.runs.directory import METRICS_FILE
-from loader.runs.plan import LoadPlan
+from loader.runs.plan import DryRun, LoadPlan
 from loader.runtime import utc_text
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ PR_SET_DUMPABLE = 4
 """Source: linux/prctl.h."""
 
 
-def carry_out(settings: LoadPlan, values: Mapping[str, Any], session: Session) -> int:
+def carry_out(settings: LoadPlan | DryRun, values: Mapping[str, Any], session: Session) -> int:
     """Load, print the report, return the exit code."""
     with observers(settings, values, session) as observer:
         report = run(run_load(settings, observer=observer, on_signal=abort))
@@ -107,9 +107,9 @@ def show(report: Report, values: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def observers(settings: LoadPlan, values: Mapping[str, Any], session: Session) -> Iterator[Observer]:
+def observers(settings: LoadPlan | DryRun, values: Mapping[str, Any], session: Session) -> Iterator[Observer]:
     """Put up what the user asked to see, and take it down whatever happens."""
-    redactor = Redactor(settings.credentials.secrets, SHORTEST_SECRET)
+    redactor = Redactor(settings.credentials.secrets if settings.credentials else (), SHORTEST_SECRET)
     session.scrub = redactor.clean
     session.is_verbose = bool(values.get("verbose"))
     log_file = None

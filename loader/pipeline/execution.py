@@ -28,11 +28,11 @@ from loader.reconcile.reconciler import Word
 from loader.report.progress import Observer
 from loader.report.report import Report, Start, State
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, STANDARD_INPUT, UNSENT_NOTE, table_of
+from loader.runs.directory import END_NOTE, STANDARD_INPUT, UNSENT_NOTE
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import OzariUpdate
-from loader.targets import build_target
+from loader.targets.registry import build_target
 from loader.transport.base import Transport
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ class Execution:
         )
         plan = run.plan
         self._target = build_target(plan.target, plan.credentials, run.info.run)
-        self._sizes = sizes_of(self._target.max_records, plan.options)
+        self._sizes = sizes_of(self._target.shaper.max_records, plan.kind.concurrency, plan.options)
         make_room(self._sizes.concurrency)
         self._throttle = new_throttle(plan.options, run.log.state.notes.get(RATE_NOTE), world)
         self._way = Preflight(
             self._target,
-            plan.credentials,
+            plan.base_url,
             plan.options,
             self._throttle,
             self._sizes.concurrency,
@@ -147,8 +147,8 @@ class Execution:
         self._observer.started(
             Start(
                 run=str(plan.run_directory),
-                target=self._target.name,
-                table=table_of(plan.target) or "",
+                target=self._run.info.target,
+                table=plan.target.table or "",
                 identity=identity.name if identity else "",
                 total_bytes=self._telemetry.total_bytes,
                 rate=limits_text(self._throttle),
@@ -218,7 +218,7 @@ class Execution:
         suspicions = self._assembly.reconciler.suspicions
         return Report(
             run=str(run.plan.run_directory),
-            target=self._target.name,
+            target=self._run.info.target,
             state=self._state(),
             **asdict(counts),
             requests=traffic.requests,
@@ -230,7 +230,7 @@ class Execution:
             records_per_second=self._telemetry.records_done / seconds if seconds else 0.0,
             limited_by=self._telemetry.limited_by(),
             reason=self._reason(),
-            table=table_of(run.plan.target) or "",
+            table=run.plan.target.table or "",
             identity=identity.name if identity else "",
             message=error.message if error else None,
             hint=error.hint if error else None,

@@ -101,7 +101,7 @@ class Intake:
 
     async def _read(self, reader: AnyReader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
-        sorter = WindowBuilder(self._parts.target, self.limits.window_lines)
+        sorter = WindowBuilder(self._parts.target.shaper, self.limits.window_lines)
         try:
             return await self._read_lines(reader, sorter)
         except SourceError:

@@ -25,7 +25,7 @@ from loader.report.progress import Observer
 from loader.report.report import Report
 from loader.runs.directory import END_NOTE, sizes_of
 from loader.runs.opening import OpenRun, open_run
-from loader.runs.plan import LoadPlan
+from loader.runs.plan import DryRun, LoadPlan
 from loader.runtime import Runtime
 from loader.transport.base import Transport
 
@@ -36,7 +36,7 @@ terminal and its shell both hang up, and nobody decides twice in that time."""
 
 
 async def run_load(
-    plan: LoadPlan,
+    plan: LoadPlan | DryRun,
     *,
     observer: Observer | None = None,
     world: Runtime | None = None,
@@ -55,9 +55,9 @@ async def run_load(
     signal's number (it is to end the process).
     """
     world = world or Runtime()
-    if plan.is_dry_run:
+    if isinstance(plan, DryRun):
         return await rehearse(plan, observer, world)
-    keep_emulator_here(plan.credentials, plan.options.base_url)
+    keep_emulator_here(plan.credentials, plan.base_url)
     stop = Stop()
     with handled_signals(stop, on_signal):
         async with open_run(plan, world, tools) as run:
@@ -84,7 +84,7 @@ async def run_reconcile(
     `filter_id`: a saved list filter of Canbus, whose rows are looked through first (`learning`).
     It asks where it can be asked, also in a run that was told not to (`--ambiguous hold`): this is the asking.
     """
-    keep_emulator_here(plan.credentials, plan.options.base_url)
+    keep_emulator_here(plan.credentials, plan.base_url)
     plan = replace(plan, options=replace(plan.options, ambiguous=None))
     world = world or Runtime()
     stop = Stop()

@@ -14,11 +14,10 @@ from loader.errors import RunStopped
 from loader.model import Halt, NoResponse, Retry
 from loader.rate.throttle import AutoThrottle, FixedThrottle, Throttle
 from loader.runtime import Runtime
-from loader.settings import Credentials, Options
+from loader.settings import Options
 from loader.targets.base import Identity, Target
 from loader.transport.base import Transport
 from loader.transport.session import choose_transport
-from loader.urls import default_base_url
 
 PREFLIGHT_WAIT_SECONDS = 1.0
 MAX_PREFLIGHT_WAIT_SECONDS = 30.0
@@ -41,7 +40,7 @@ class Preflight:
     def __init__(
         self,
         target: Target,
-        credentials: Credentials,
+        base_url: str,
         options: Options,
         throttle: Throttle,
         concurrency: int,
@@ -57,13 +56,13 @@ class Preflight:
             choose_transport, options.transport, rate_per_second=options.rate.per_second
         )
         transport = new_transport(
-            options.base_url or default_base_url(credentials),
+            base_url,
             target.headers,
             concurrency=concurrency + SPARE_CONNECTIONS,
             timeout_seconds=options.timeout_seconds,
             proxy=options.proxy,
             ca_file=options.ca_file,
-            max_records=target.max_records,
+            max_records=target.shaper.max_records,
         )
         self.channel = Sender(transport, throttle)
         self.channel.breaker = Breaker(world, self.is_well)

@@ -18,8 +18,8 @@ from loader.runs.directory import UNSENT_NOTE
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
-from loader.targets import build_capability, build_lookup, build_update_lookup
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
+from loader.targets.registry import build_capability, build_lookup, build_update_lookup
 
 PROOF_NOTE = "proof"
 FLOOR_NOTE = "highest_fid"

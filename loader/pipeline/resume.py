@@ -111,7 +111,7 @@ class Resume:
             return
         cursor = reader.cursor()
         for gap in gaps:
-            sorter = WindowBuilder(self._parts.target, self._window_lines)
+            sorter = WindowBuilder(self._parts.target.shaper, self._window_lines)
             for block in reader.again(cursor, gap.first, gap.offset, gap.end_offset):
                 for draft in sorter.feed(block):
                     await self._doubt_window(draft)
@@ -134,7 +134,7 @@ class Resume:
         for row, offset, data in zip(rows, offsets, reader.lines(offsets), strict=True):
             line = (data or b"").strip(BLANK)
             fields = parse(line)
-            shape = self._parts.target.shape
+            shape = self._parts.target.shaper.shape
             shaped = shape(fields, line, row.source, row.line, offset) if isinstance(fields, dict) else fields
             if isinstance(shaped, Rejected):
                 raise SourceError(f"line {row.line} of {reader.name} is not what it was", CHANGED_HINT)
@@ -145,7 +145,7 @@ class Resume:
         """Find the updates behind which another one of the same row was read: to send them again now would undo it."""
         ambiguous, overtaken = {row.line for row in rows}, set[int]()
         by_lock: dict[str | None, list[int]] = {}
-        sorter = WindowBuilder(self._parts.target, self._window_lines)
+        sorter = WindowBuilder(self._parts.target.shaper, self._window_lines)
         end = self._log.state.last_intent_end(reader.source)[1]
         for block in chain(reader.again(reader.cursor(), rows[0].line, rows[0].offset or 0, end), (None,)):
             for draft in sorter.flush() if block is None else sorter.feed(block):
@@ -163,7 +163,7 @@ class Resume:
 
     def _reread(self, reader: AnyReader, cursor: Cursor, window: Window) -> ReadWindow:
         """Read a window's lines again. Errors: SourceError where they are not the lines that were read before."""
-        sorter = WindowBuilder(self._parts.target, window.end - window.first)
+        sorter = WindowBuilder(self._parts.target.shaper, window.end - window.first)
         drafts: list[ReadWindow] = []
         for block in reader.again(cursor, window.first, window.offset, window.end_offset):
             drafts += sorter.feed(block)

@@ -28,8 +28,6 @@ from loader.model import (
 from loader.reconcile.strategies import Known, Missing, Open, Remedy
 from loader.runtime import Runtime
 
-DUPLICATE = "7012"
-"""Canbus' code for a duplicate value in a unique item (apis.md 2.3, [D] CB-add-old)."""
 ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between questions for a record that was just created: a read may lag behind a write."""
 
@@ -37,6 +35,9 @@ ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 @runtime_checkable
 class TakesBack(Protocol):
     """A target that can delete what it created."""
+
+    duplicate_code: str
+    """By which it refuses a value that a unique item has already."""
 
     def encode(self, chunk: Chunk) -> Request:
         """See `base.Target`."""
@@ -124,7 +125,7 @@ class UniqueProof:
             verdict = Unknown(reply.error) if isinstance(reply, NoResponse) else self._target.interpret(chunk, reply)
             self._channel.was_answered(is_useful=isinstance(verdict, Settled))
             match verdict:
-                case Settled((Rejected("target", code, _),)) if code == DUPLICATE:
+                case Settled((Rejected("target", code, _),)) if code == self._target.duplicate_code:
                     await self._proved()
                     return
                 case Settled((Created(twin),)):

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 import msgspec
 
 from loader.errors import LogDamaged, LogError, LogStorageFailed, RunMismatch, UsageError
-from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, TargetSettings
+from loader.settings import CHANGEABLE, Options, TargetSettings
 from loader.targets.base import Identity
+from loader.targets.registry import KINDS
 
 RUN_FILE = "run.json"
 LOG_FILE = "checkpoint.log"
@@ -31,12 +32,6 @@ FORMAT_VERSION = 1
 END_NOTE = "end"
 UNSENT_NOTE = "unsent"
 
-Kind: TypeAlias = Literal["ozari insert", "ozari update", "canbus add"]
-KINDS: dict[Kind, type[TargetSettings]] = {
-    "ozari insert": OzariInsert,
-    "ozari update": OzariUpdate,
-    "canbus add": CanbusAdd,
-}
 STANDARD_INPUT = "-"
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """A run of many thousand files has a long first line; a log without line feeds is not read whole."""
@@ -57,10 +52,13 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """What run.json holds. `run` is the run id; `identity` is None until the target has said who we are."""
+    """What run.json holds. `run` is the run id, `target` the name of a kind.
+
+    `identity` is None until the target has said who we are.
+    """
 
     run: str
-    target: Kind
+    target: str
     origin: str
     identity: Identity | None
     settings: TargetSettings
@@ -73,15 +71,10 @@ class RunInfo:
 # --- run.json as bytes (pure) -----------------------------------------------------------------------------------------
 
 
-def kind_of(settings: TargetSettings) -> Kind:
-    """Return the name of a load: `ozari insert`."""
-    return next(kind for kind, settings_type in KINDS.items() if isinstance(settings, settings_type))
-
-
 def encode(info: RunInfo) -> bytes:
     """Write run.json: one object, indented, for people to read. `table` stands at the top for their sake alone."""
-    table = getattr(info.settings, "table", None)
-    values = {"format": FORMAT_VERSION, "run": info.run, "target": info.target, "table": table} | asdict(info)
+    first = {"format": FORMAT_VERSION, "run": info.run, "target": info.target, "table": info.settings.table}
+    values = first | asdict(info)
     return msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
 
 
@@ -94,13 +87,15 @@ def decode(data: bytes) -> RunInfo:
                 f"the run was made by a newer loader ({values.get('loader')})",
                 f"update loader: this one reads run directories of format {FORMAT_VERSION}",
             )
-        kind = msgspec.convert(values["target"], Kind)
+        kind = KINDS.get(msgspec.convert(values["target"], str))
+        if kind is None:
+            raise msgspec.ValidationError("no such target")
         return RunInfo(
             run=msgspec.convert(values["run"], str),
-            target=kind,
+            target=kind.name,
             origin=msgspec.convert(values["origin"], str),
             identity=msgspec.convert(values["identity"], Identity | None),
-            settings=msgspec.convert(values["settings"], KINDS[kind]),
+            settings=msgspec.convert(values["settings"], kind.settings),
             sources=msgspec.convert(values["sources"], tuple[SourceInfo, ...]),
             options=msgspec.convert(values["options"], Options),
             loader=msgspec.convert(values["loader"], str),
@@ -120,8 +115,8 @@ def check_same(recorded: RunInfo, asked: RunInfo) -> None:
     """
     _compare("target", recorded.target, asked.target)
     _compare("origin", recorded.origin, asked.origin)
-    for name in ("table", "user", "stamp", "match"):
-        _compare(name, getattr(recorded.settings, name, None), getattr(asked.settings, name, None))
+    for name in (field.name for field in fields(recorded.settings) if field.name not in CHANGEABLE):
+        _compare(name, getattr(recorded.settings, name), getattr(asked.settings, name))
     _compare("number of sources", len(recorded.sources), len(asked.sources))
     for before, now in zip(recorded.sources, asked.sources, strict=True):
         if STANDARD_INPUT in {before.path, now.path}:
@@ -287,8 +282,3 @@ def sync_directory(directory: Path) -> None:
 
 def _new(name: str) -> str:
     return name + ".new"
-
-
-def table_of(settings: TargetSettings) -> str | None:
-    """Return the table's name; None for Canbus, whose app has none."""
-    return cast("str | None", getattr(settings, "table", None))

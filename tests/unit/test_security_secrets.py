@@ -19,8 +19,8 @@ from loader.model import Chunk, Created, Record, Rejected, Response, Settled
 from loader.redaction import Redactor, plain_json, secret_forms
 from loader.report.log_file import SHORTEST_SECRET
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, OzariUpdate, Secret
-from loader.targets import build_canbus_records, build_target
 from loader.targets.base import Identity
+from loader.targets.registry import build_canbus_records, build_target
 from loader.transport.session import SessionTransport
 
 SECRET = 'q"u/o\\te %+é7f3a9cCORE'

@@ -42,7 +42,7 @@ from loader.targets.answers import common_verdict, error_text, has_simple_string
 from loader.targets.base import Identity
 from loader.targets.canbus.api import Envelope, halt_of, is_authentic, read_metadata
 from loader.targets.canbus.records import CanbusRecords
-from loader.targets.canbus.results import read_results
+from loader.targets.canbus.results import DUPLICATE, read_results
 from loader.targets.stamps import Stamps
 from loader.targets.values import lock_text
 
@@ -73,24 +73,18 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 DECODER = msgspec.json.Decoder(Answer)
 
 
-class CanbusAddTarget:
-    """See `base.Target`. Holds the credentials in its envelope."""
+class CanbusAddShaper:
+    """See `base.Shaper`."""
 
-    name = "canbus add"
     max_records = MAX_RECORDS
+    body_overhead_bytes = len(b'{"add":[]}')
 
-    def __init__(self, settings: CanbusAdd, credentials: CanbusCredentials, run_id: str) -> None:
-        self.table = f"{credentials.tenant_id}.canbus.com"
-        self.headers: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}
-        self._envelope = Envelope(credentials)
-        self._records = CanbusRecords(credentials)
-        self._opening, self._closing = self._envelope.around(b"add", b"[", b"]")
-        self.body_overhead_bytes = len(self._opening) + len(self._closing)
-        self._key = None if settings.key is None else check_item(settings.key, "--key")
-        self._stamps = None if settings.stamp is None else Stamps(check_item(settings.stamp, "--stamp"), run_id)
+    def __init__(self, settings: CanbusAdd, run_id: str) -> None:
+        self.settings = settings
+        self._key = settings.key
+        self._stamps = None if settings.stamp is None else Stamps(settings.stamp, run_id)
         self._is_unique = settings.is_unique
-        self._login = settings.user
-        self._user = b"" if settings.user is None else _opening_with(settings.user)
+        self._user = b"" if settings.user is None else b"{%b:%b," % (orjson.dumps(USER), orjson.dumps(settings.user))
         self.splice = self._splice() if self._user and self._key is None else None
 
     def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
@@ -118,6 +112,21 @@ class CanbusAddTarget:
         if self._stamps is None:
             return Splice(self._user, (USER,))
         return Splice(self._user, (USER, self._stamps.field), self._stamps.opening, self._stamps.text)
+
+
+class CanbusAddTarget:
+    """See `base.Target`. Holds the credentials in its envelope."""
+
+    duplicate_code = DUPLICATE
+
+    def __init__(self, shaper: CanbusAddShaper, credentials: CanbusCredentials) -> None:
+        self.shaper = shaper
+        self.headers: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._envelope = Envelope(credentials)
+        self._records = CanbusRecords(credentials)
+        self._opening, self._closing = self._envelope.around(b"add", b"[", b"]")
+        self.body_overhead_bytes = len(self._opening) + len(self._closing)
+        self._login = shaper.settings.user
 
     def encode(self, chunk: Chunk) -> Request:
         """Build the request that adds the chunk's records.
@@ -201,15 +210,16 @@ class CanbusAddTarget:
         return halt or Unknown(f"the target answered {response.status}, which is not documented", response.status)
 
 
-def check_item(item: str, option: str) -> str:
-    """Return an item's id that an option gives. Errors: UsageError where it cannot be one."""
-    if not item.strip() or not item.isprintable() or item == USER:
+def check_text(option: str, text: str | None) -> None:
+    """See that what an option gives is some text on one line; None: it was not given. Errors: UsageError."""
+    if text is not None and (not text.strip() or not text.isprintable()):
+        raise UsageError(
+            f"{option} {text!r} is empty or holds a control character", "give the name as the target shows it"
+        )
+
+
+def check_item(option: str, item: str | None) -> None:
+    """See that an item's id that an option gives can be one. Errors: UsageError."""
+    check_text(option, item)
+    if item == USER:
         raise UsageError(f"{option} does not name an item", "give the id of an item of the table")
-    return item
-
-
-def _opening_with(login: str) -> bytes:
-    """Return the opening of a record's object, with the user in it."""
-    if not login.strip() or not login.isprintable():
-        raise UsageError("--user is no login id", "give the login id of a Canbus user")
-    return b"{%b:%b," % (orjson.dumps(USER), orjson.dumps(login))

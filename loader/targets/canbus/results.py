@@ -26,6 +26,7 @@ from loader.model import (
 from loader.redaction import Redactor
 
 CREATED, DUPLICATE, BAD_USER = "0", "7012", "32"
+"""[D] CB-add-old; DUPLICATE: a unique item has the value already."""
 MEANINGS = {
     BAD_USER: "System_Create_User is unknown or disabled",
     "7001": "a number is under its minimum",

@@ -21,6 +21,7 @@ from loader.targets.base import Identity
 
 PRIMARY_KEY = "fid"
 NAME = re.compile(r"[A-Za-z0-9_]+")
+"""[D] OZ-err, OZ-ins. Used with fullmatch: `$` would let a trailing line feed pass."""
 MAX_NAME_CHARACTERS = 64
 """The longest identifier of the common databases; also keeps a path short."""
 MAX_KNOWN_NAMES = 4096
@@ -62,29 +63,26 @@ class FieldNames:
         return None
 
 
-def check_table(table: str) -> str:
-    """Return a table's name. Errors: UsageError where it cannot be one."""
+def check_table(table: str) -> None:
+    """See that a table's name can be one. Errors: UsageError."""
+    if not table:
+        raise UsageError("no table is named", "add --table NAME")
     if len(table) > MAX_NAME_CHARACTERS or not NAME.fullmatch(table):
         raise UsageError(
-            f"{table[:MAX_NAME_CHARACTERS]!r} is not an Ozari table",
-            f"a table's name is 1 to {MAX_NAME_CHARACTERS} of the letters A-Z, a-z, digits and the underscore",
+            f"{table!r} is not a table name", "a table name is made of letters, digits and _, for example tcust"
         )
-    return table
 
 
-def check_field(name: str, option: str, *, may_be_primary_key: bool = False) -> str:
-    """Return a field's name that an option gives. Errors: UsageError where it cannot be one."""
+def check_field(option: str, name: str | None, *, may_be_primary_key: bool = False) -> None:
+    """See that a field's name that an option gives can be one; None: the option was not given. Errors: UsageError."""
+    if name is None:
+        return
     if len(name) > MAX_NAME_CHARACTERS or not NAME.fullmatch(name):
-        raise UsageError(
-            f"{option} {name[:MAX_NAME_CHARACTERS]!r} is not an Ozari field",
-            "a field's name is made of the letters A-Z, a-z, digits and the underscore",
-        )
+        raise UsageError(f"{option} {name!r} is not a field name", "a field name is made of letters, digits and _")
     if name == PRIMARY_KEY and not may_be_primary_key:
         raise UsageError(
-            f"{option} {PRIMARY_KEY} cannot be used: the target gives out the primary key by itself",
-            "name a field that the source holds",
+            f"{option} {PRIMARY_KEY} is impossible", "the target sets its primary key itself; name another field"
         )
-    return name
 
 
 def bad_name(name: str, redactor: Redactor) -> Rejected:

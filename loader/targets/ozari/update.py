@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 
 from loader.columns import Splice
-from loader.errors import UsageError
 from loader.model import (
     Chunk,
     Created,
@@ -42,23 +41,16 @@ PARTS = frozenset({"filters", "fields"})
 SHAPE = 'an update is {"filters":{...},"fields":{...}}; for flat lines use --match'
 
 
-class OzariUpdateTarget:
-    """See `base.Target`."""
+class OzariUpdateShaper:
+    """See `base.Shaper`."""
 
-    name = "ozari update"
     max_records = 1
     splice: Splice | None = None
     body_overhead_bytes = 0
 
-    def __init__(self, settings: OzariUpdate, credentials: OzariCredentials) -> None:
-        self.table = ozari.check_table(settings.table)
-        self.headers = ozari.build_headers(credentials)
-        self._redactor = Redactor(credentials.secrets)
-        self._path = ozari.records_path(self.table) + "/single"
-        for field in settings.match:
-            ozari.check_field(field, "--match", may_be_primary_key=True)
-        if len(set(settings.match)) < len(settings.match):
-            raise UsageError("--match names a field twice", "name each field once")
+    def __init__(self, settings: OzariUpdate, redactor: Redactor) -> None:
+        self.settings = settings
+        self._redactor = redactor
         self._match = settings.match
         self._filter_names = ozari.FieldNames()
         self._field_names = ozari.FieldNames(ozari.PRIMARY_KEY)  # [D] OZ-upd: allowed in filters, refused in fields
@@ -73,37 +65,6 @@ class OzariUpdateTarget:
         if fault is not None:
             return fault
         return Record(source, number, offset, body, lock=lock_of(filters))
-
-    def encode(self, chunk: Chunk) -> Request:
-        """Build the request for the chunk's one record."""
-        (record,) = chunk.records
-        return Request("PATCH", self._path, record.data)
-
-    def interpret(self, chunk: Chunk, response: Response) -> Verdict:
-        """Read the answer. `matched` tells "no row" from "no table" (apis.md 1.4)."""
-        (record,) = chunk.records
-        if response.status == 404:
-            body = read_object(response)
-            if body is not None and "matched" in body:
-                return Settled((Rejected("target", "404", error_text(body, 404, self._redactor)),))
-        if response.status not in (200, 201):
-            return ozari.refusal(response, self.table, self._redactor)
-        if not response.is_upload_complete:
-            return Unknown("the answer came before the request was sent whole", response.status)
-        return self._success(record, response)
-
-    def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> list[Created | None]:
-        """Find nothing: no answer here tells of one new record."""
-        del responses
-        return [None] * len(chunks)
-
-    def preflight(self) -> Request:
-        """Ask who the token belongs to."""
-        return ozari.preflight()
-
-    def read_preflight(self, response: Response) -> Identity | Retry | Halt:
-        """Read the company."""
-        return ozari.read_preflight(response, self._redactor)
 
     def _split(self, fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes] | Rejected:
         filters = {name: fields[name] for name in self._match if name in fields}
@@ -125,8 +86,51 @@ class OzariUpdateTarget:
                 return Rejected("map", "object", f"the filter {name} is no single value")
         return None
 
+
+class OzariUpdateTarget:
+    """See `base.Target`."""
+
+    def __init__(self, shaper: OzariUpdateShaper, credentials: OzariCredentials) -> None:
+        self.shaper = shaper
+        self.headers = ozari.build_headers(credentials)
+        self.body_overhead_bytes = shaper.body_overhead_bytes
+        self._redactor = Redactor(credentials.secrets)
+        self._table = shaper.settings.table
+        self._path = ozari.records_path(self._table) + "/single"
+
+    def encode(self, chunk: Chunk) -> Request:
+        """Build the request for the chunk's one record."""
+        (record,) = chunk.records
+        return Request("PATCH", self._path, record.data)
+
+    def interpret(self, chunk: Chunk, response: Response) -> Verdict:
+        """Read the answer. `matched` tells "no row" from "no table" (apis.md 1.4)."""
+        (record,) = chunk.records
+        if response.status == 404:
+            body = read_object(response)
+            if body is not None and "matched" in body:
+                return Settled((Rejected("target", "404", error_text(body, 404, self._redactor)),))
+        if response.status not in (200, 201):
+            return ozari.refusal(response, self._table, self._redactor)
+        if not response.is_upload_complete:
+            return Unknown("the answer came before the request was sent whole", response.status)
+        return self._success(record, response)
+
+    def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> list[Created | None]:
+        """Find nothing: no answer here tells of one new record."""
+        del responses
+        return [None] * len(chunks)
+
+    def preflight(self) -> Request:
+        """Ask who the token belongs to."""
+        return ozari.preflight()
+
+    def read_preflight(self, response: Response) -> Identity | Retry | Halt:
+        """Read the company."""
+        return ozari.read_preflight(response, self._redactor)
+
     def _success(self, record: Record, response: Response) -> Verdict:
-        body = ozari.read_success(response, self.table, self._redactor, "the row was probably updated")
+        body = ozari.read_success(response, self._table, self._redactor, "the row was probably updated")
         if not isinstance(body, dict):
             return body
         matched, updated, echo = body.get("matched"), body.get("updated"), body.get("fields")

@@ -19,7 +19,7 @@ from loader.model import Chunk, NoResponse, Record, Request, Response
 from loader.rate.throttle import FixedThrottle
 from loader.runtime import Runtime
 from loader.settings import OzariCredentials, OzariInsert, Secret
-from loader.targets.ozari.insert import OzariInsertTarget
+from loader.targets.registry import build_target
 from loader.transport.base import Follow
 
 Reply = Response | NoResponse
@@ -88,7 +88,7 @@ class Bench:
         self.line = Line(reply_to)
         self.told = Told(self.work)
         channel = Sender(self.line, FixedThrottle(rate, burst=1 if rate < 1e6 else None))
-        target = OzariInsertTarget(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
+        target = build_target(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
         told = cast("Any", self.told)
         self.parts = Parts(Runtime(), target, channel, self.work, told, told, self.stop, lambda _: None)
 

@@ -18,8 +18,8 @@ from loader.reading.lines import Block
 from loader.reading.parsing import BLANK, parse
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
-from loader.targets import build_target
 from loader.targets.base import Target
+from loader.targets.registry import build_target
 
 OZARI = build_target(OzariInsert("tcity"), OzariCredentials(Secret("x")), "r123456789")
 OZARI_STAMPED = build_target(OzariInsert("tcity", stamp="Tag"), OzariCredentials(Secret("x")), "r123456789")
@@ -93,7 +93,7 @@ def one_by_one(target: Target, blocks: list[list[bytes]], window_lines: int, max
             draft.blank.append(number)
         else:
             fields: Any = parse(data)
-            found = fields if isinstance(fields, Rejected) else target.shape(fields, data, 0, number, offset)
+            found = fields if isinstance(fields, Rejected) else target.shaper.shape(fields, data, 0, number, offset)
             if isinstance(found, Record):
                 draft.records = [*draft.records, found]
             else:
@@ -114,7 +114,7 @@ def sort(
     """Sort blocks; records that came as a block are made single ones."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sorting, "MAX_WINDOW_BYTES", max_bytes)
-        sorter = WindowBuilder(target, window_lines)
+        sorter = WindowBuilder(target.shaper, window_lines)
         drafts: list[ReadWindow] = []
         number, offset = 1, 0
         for lines in blocks:
