@@ -13,6 +13,8 @@ from loader.cli.options import LOAD_NAMES, RESUME_NAMES, Command, Group, with_op
 if TYPE_CHECKING:
     from loader.runs.plan import DryRun, LoadPlan
 
+CREDENTIALS = "OZARI_TOKEN; CANBUS_TENANT_ID, CANBUS_APP_ID, CANBUS_API_KEY, CANBUS_API_SECRET"
+"""As the help names them. The registry knows them too, but a start that only helps does not import it."""
 SOURCES = click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 
 
@@ -85,6 +87,9 @@ def add(session: Session, /, **values: Any) -> int:
     SOURCE is NDJSON, plain, gzip or zstd; - is standard input.
     """
     return _load("canbus add", values, session)
+
+
+VENDORS = (ozari, canbus)
 
 
 @click.command(

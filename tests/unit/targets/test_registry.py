@@ -10,6 +10,7 @@ import click
 import pytest
 
 from loader.cli.app import app
+from loader.cli.load import CREDENTIALS
 from loader.errors import UsageError
 from loader.settings import CanbusCredentials, OzariCredentials, Secret
 from loader.targets.canbus.kinds import check_tenant
@@ -65,6 +66,10 @@ def test_a_kind_has_its_command(kind: Kind) -> None:
     assert kind.vendor.base_url_variable in (options["base_url"].envvar or ())
     names = {"unique" if field.name == "is_unique" else field.name for field in fields(kind.settings)}
     assert names <= set(options)
+
+
+def test_the_help_names_every_variable() -> None:
+    assert "; ".join(", ".join(vendor.form.variables) for vendor in VENDORS.values()) == CREDENTIALS
 
 
 @each_vendor
