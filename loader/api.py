@@ -1,7 +1,7 @@
 """The library: `await load(...)` for the report, `async for done in load(...)` for each outcome as it is made.
 
 A thin layer over `pipeline`, as the command line is. Nothing is read from flags; credentials come from the environment
-where none are given. The first outcome is yielded as soon as it is in the log.
+if none are given. The first outcome is yielded as soon as it is in the log.
 """
 
 from __future__ import annotations

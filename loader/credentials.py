@@ -46,7 +46,7 @@ class Given:
 
 
 def read_credentials(environ: Mapping[str, str], form: CredentialForm) -> Given:
-    """Read credentials of a form. Errors: UsageError where one is empty, given twice, or no credential."""
+    """Read credentials of a form. Errors: UsageError if one is empty, given twice, or no credential."""
     warnings: list[str] = []
     found = {name: _read(name, environ, warnings) for name in form.variables}
     values = [value for value in found.values() if value is not None]

@@ -103,7 +103,7 @@ class Redactor:
 def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
     """List the forms in which secrets could stand in a text: as they are, and as JSON, percent-encoding and base64 write them.
 
-    The longest first: where one form is part of another, no rest of the longer one may stay.
+    The longest come first: a form that is part of a longer one must not be replaced before it, or the rest would stay.
     """
     forms: set[str] = set()
     for secret in secrets:
@@ -111,7 +111,7 @@ def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
         quoted |= {form.replace("/", "\\/") for form in quoted}
         twice = {json.dumps(form, ensure_ascii=False)[1:-1] for form in quoted}
         shown = {form.replace("\\", "\\\\") for form in quoted | {secret}}  # as Python's repr shows a text or bytes
-        # Where the text around has both kinds of quotes, repr escapes one of them.
+        # If the text around has both kinds of quotes, repr escapes one of them.
         twice |= shown | {form.replace("'", "\\'") for form in shown}
         data = secret.encode("utf-8", "surrogatepass")
         upper = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in data)
@@ -122,7 +122,7 @@ def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
 
 
 def _base64_forms(data: bytes) -> set[str]:
-    """Encode bytes as they come out alone, and behind other bytes: what no neighbour decides is cut out of the middle."""
+    """Encode bytes on their own, and as the middle of longer data: only the characters that depend on no neighbour are kept."""
     forms = set()
     for shift in range(3):
         text = binascii.b2a_base64(bytes(shift) + data, newline=False).decode()

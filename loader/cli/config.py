@@ -60,9 +60,9 @@ def load_settings(name: str, values: Mapping[str, Any], environ: Mapping[str, st
 
 
 def resume_settings(directory: Path, values: Mapping[str, Any], environ: Mapping[str, str]) -> LoadPlan:
-    """Build the settings to go on with a run: its own, except where an option says otherwise.
+    """Build the settings to go on with a run: its own, unless an option says otherwise.
 
-    `--limit` is not carried over: it says where one execution ends, and resuming is how to go on behind it.
+    `--limit` is not carried over: it says where one execution ends, and a resume goes on from there.
     """
     info = run_directory.read(directory)
     kind = KINDS[info.target]

@@ -1,7 +1,7 @@
 """The log file (`--log-file`): one JSON object a line, with every secret replaced.
 
-It takes what observers are told and what libraries log. The forms in which a secret could appear are known before the first
-line is written: plain, percent-encoded, base64, and escaped as in JSON.
+It takes what an observer is given, and what libraries log. The forms in which a secret could appear are known before the first
+line is written: as it is, percent-encoded, in base64, and escaped as in JSON.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ NEW_RUN_HINT = "load into another run directory: --run NEW"
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """One source. `path` is absolute, or `-`. `from_run` is the way there from the run directory, for when both moved.
+    """One source. `path` is absolute, or `-`. `from_run` is the path from the run directory, for when both have moved.
 
-    `fingerprint` is what `source` made of the file; None until it was opened.
+    `fingerprint` is what `reading.fingerprint` made of the file; None until it was opened.
     """
 
     path: str
@@ -79,7 +79,7 @@ def encode(info: RunInfo) -> bytes:
 
 
 def decode(data: bytes) -> RunInfo:
-    """Read run.json. Errors: LogDamaged where it is not what `encode` writes; UsageError where a newer loader wrote it."""
+    """Read run.json. Errors: LogDamaged if it is not what `encode` writes; UsageError if a newer loader wrote it."""
     try:
         values = msgspec.json.decode(data, type=dict[str, Any])
         if msgspec.convert(values["format"], int) > FORMAT_VERSION:
@@ -149,7 +149,7 @@ def _shown(value: object) -> str:
 
 
 def describe_source(path: str, directory: Path) -> SourceInfo:
-    """Write down where a source is, so that it is found again from elsewhere and after both have moved together."""
+    """Describe where a source is, so that it is found from another folder, and after source and run have moved together."""
     if path == STANDARD_INPUT:
         return SourceInfo(path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - a symbolic link is the user's name for the source and stays
@@ -162,7 +162,7 @@ def sizes_of(sources: Sequence[SourceInfo]) -> list[int | None]:
 
 
 def locate_source(info: SourceInfo, directory: Path) -> str:
-    """Return a path at which a source may be found now; the recorded one where neither exists."""
+    """Return a path at which a source may be found now; the recorded one if neither exists."""
     if info.path == STANDARD_INPUT or Path(info.path).exists() or not info.from_run:
         return info.path
     moved = directory / info.from_run
@@ -170,7 +170,7 @@ def locate_source(info: SourceInfo, directory: Path) -> str:
 
 
 def exists(directory: Path) -> bool:
-    """Say whether a run was begun here. Errors: UsageError where the directory is something else."""
+    """Say whether a run was begun here. Errors: UsageError if the directory is something else."""
     if (directory / RUN_FILE).exists() or ((directory / LOG_FILE).exists() and not _is_unborn(directory)):
         return True
     if directory.exists() and not (directory.is_dir() and all(_is_ours(path.name) for path in directory.iterdir())):
@@ -179,12 +179,12 @@ def exists(directory: Path) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    """Know what a crash can leave of a run that had hardly begun."""
+    """Say whether a crash can have left this name of a run that had hardly begun."""
     return name.startswith((RUN_FILE, "checkpoint."))
 
 
 def _is_unborn(directory: Path) -> bool:
-    """Know what a crash leaves of a log whose making was not finished: no whole header and nothing behind it.
+    """Say whether a crash came before the log was made: it has no whole header, and nothing after it.
 
     The header is durable before the second file is made, both before run.json is, and all before anything is sent.
     """
@@ -205,9 +205,9 @@ def clear_unborn(directory: Path) -> None:
 
 
 def read(directory: Path) -> RunInfo:
-    """Read run.json; where it is missing, the log's first line, which holds the same.
+    """Read run.json; if it is missing, the log's first line, which holds the same.
 
-    Errors: UsageError where there is no run, LogDamaged where it cannot be understood.
+    Errors: UsageError if there is no run, LogDamaged if it cannot be understood.
     """
     try:
         data = (directory / RUN_FILE).read_bytes()
@@ -238,7 +238,7 @@ def _header_of(line: bytes) -> RunInfo | None:
 
 
 def write(directory: Path, info: RunInfo) -> None:
-    """Create the run directory where it is missing and write run.json, whole or not at all. Errors: LogStorageFailed."""
+    """Create the run directory if it is missing, and write run.json, whole or not at all. Errors: LogStorageFailed."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = directory / _new(RUN_FILE)
@@ -262,7 +262,7 @@ def _not_written(directory: Path, error: OSError) -> LogStorageFailed:
 
 
 def bind(directory: Path, info: RunInfo, identity: Identity) -> RunInfo:
-    """Tie a run to whom the target says we are; write run.json again where that was not known. Errors: RunMismatch."""
+    """Tie a run to whom the target says we are; write run.json again if that was not known. Errors: RunMismatch."""
     check_identity(info, identity)
     if info.identity is not None:
         return info

@@ -1,4 +1,4 @@
-"""How a run directory is called where the user names none. Pure."""
+"""How a run directory is called if the user names none. Pure."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Every function is total: no status, header or byte makes one raise. Foreign text leaves here only through a `Redactor`, which
 takes the target's secrets out of it (a server or a proxy may echo a request) and makes it safe to show.
-A status speaks of the request's effect and of nothing else; the body is asked only where the status leaves a choice.
+A status alone says what a request did; the body is read only if the status leaves a choice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def error_text(body: Mapping[str, Any] | None, status: int, redactor: Redactor) 
 def has_simple_strings(body: bytes) -> bool:
     """Say whether the strings of a JSON text are all printable ASCII, as a text without escapes has them; False: look at each.
 
-    JSON lets no control character stand in a string but by an escape, save for DEL.
+    A control character in a string of JSON must be written as an escape; DEL alone need not.
     """
     return body.isascii() and BACKSLASH not in body and DELETE not in body
 
@@ -58,7 +58,7 @@ def read_object(response: Response) -> dict[str, Any] | None:
 
 
 def common_verdict(response: Response) -> Verdict | None:
-    """Return what a status means for any request that changes something; None where the target has to say.
+    """Return what a status means for any request that changes something; None if the target has to say.
 
     Source: reliability.md 2.3. A 503 is no promise that nothing was applied; nor is a 408, which may even belong to another
     request (an idle connection's).
@@ -76,7 +76,7 @@ def common_verdict(response: Response) -> Verdict | None:
 
 
 def common_reading(response: Response) -> Retry | Halt | None:
-    """Return what a status means for a request that changes nothing; None where the reader has to say."""
+    """Return what a status means for a request that changes nothing; None if the reader has to say."""
     status = response.status
     if 300 <= status < 400:
         return redirect(response, may_be_applied=False)
@@ -106,7 +106,7 @@ def throttled(response: Response) -> Retry:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return how long Retry-After asks to wait, at least 0.0; None where it is missing or cannot be read.
+    """Return how long Retry-After asks to wait, at least 0.0; None if it is missing or cannot be read.
 
     A date is measured against the answer's own Date, so that no clock of ours is believed; without one a date says nothing.
     """
@@ -121,7 +121,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def read_date(text: str) -> datetime | None:
-    """Read an HTTP date in any of its three forms; None where it is none."""
+    """Read an HTTP date in any of its three forms; None if it is none."""
     if found := ZONED_DATE.fullmatch(text):
         day, month, year, clock = found.groups()
     elif found := C_DATE.fullmatch(text):

@@ -42,7 +42,7 @@ class Item:
 class Identity:
     """Who the target says we are. `name` is shown (company or tenant); `binding` ties the run to it and holds no secret.
 
-    `items`: what the preflight told of the table; empty where the target tells nothing.
+    `items`: the table's items, if the preflight's answer lists them.
     """
 
     name: str
@@ -101,7 +101,7 @@ class UpdateLookup(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueryEndpoint:
-    """The target can be asked by query. `highest_fid`: of the table now, 0 where it is empty, None where it cannot be read."""
+    """The target can be asked by query. `highest_fid`: of the table now, 0 if it is empty, None if it cannot be read."""
 
     highest_fid: int | None
 

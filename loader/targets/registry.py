@@ -1,4 +1,4 @@
-"""Every kind of load, once; whoever depends on the kind of a target asks here, or the settings themselves.
+"""Every kind of load, once. What depends on the kind of a target is asked here, or of the settings themselves.
 
 A new kind is a folder beside `ozari` and `canbus`, a type of settings, and one name below. `tests/unit/targets/test_contract.py`
 walks this table, so a kind without a case there fails. Cheap to import; what is heavy is imported when it is built.

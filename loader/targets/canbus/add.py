@@ -4,9 +4,9 @@ Source: apis.md part 2. Credentials travel in the body of every call ([D] CB-ovw
 ever shown. The body is that envelope + `"add":[` + the lines' own bytes with commas + `]}`; the user and the stamp go in
 front of a line as members.
 
-How an answer is read: one entry per record, by position, and only where the lengths agree ([I] apis.md 2.3). Whether a request is
-atomic is [N], so both kinds of target must come out right: the entries of a refused chunk that are not at fault themselves (no id
-anywhere, or a code that no page lists) are sent again or looked into, never counted as created or refused.
+An answer is read by position, one entry per record, and only if the lengths agree ([I] apis.md 2.3). Whether a request is
+atomic is [N], so an answer of either kind must be read rightly: entries of a refused chunk that are not at fault themselves (no
+id anywhere, or a code that no page lists) are sent again or asked for, never counted as created or refused.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ class CanbusAddTarget:
     def encode(self, chunk: Chunk) -> Request:
         """Build the request that adds the chunk's records.
 
-        A chunk in doubt goes alone: it is answered without ids, and such an answer, repeated, would refuse another chunk.
+        A chunk in doubt uses a connection of its own. Its answer has no ids, so a stray copy of it could pass for the answer to
+        another chunk, and refuse that one's records.
         """
         records = chunk.records
         data = records.data() if isinstance(records, RecordBlock) else b",".join(map(_data_of, records))

@@ -48,7 +48,7 @@ class Envelope:
         return f"Envelope({self.tenant!r})"
 
     def around(self, name: bytes, opening: bytes, closing: bytes) -> tuple[bytes, bytes]:
-        """Return what stands before and behind the content of a call's member."""
+        """Return what stands before and after the content of a call's member."""
         return b'%b"%b":%b' % (self._opening, name, opening), closing + b"}"
 
     def request(self, method: Any, path: str, name: bytes, value: bytes) -> Request:
@@ -91,7 +91,7 @@ def halt_of(response: Response, text: str) -> Halt | None:
 
 
 def read_fault(response: Response, redactor: Redactor) -> Retry | Halt | None:
-    """Say why an answer to a call that changes nothing is none; None where it is one."""
+    """Say why an answer to a call that changes nothing is none; None if it is one."""
     common = common_reading(response)
     if common is not None:
         return common

@@ -20,7 +20,7 @@ DNS_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
 def check_tenant(tenant: str) -> str:
-    """Return a tenant that may become part of a host name. Errors: UsageError where it is no DNS label."""
+    """Return a tenant that may become part of a host name. Errors: UsageError if it is no DNS label."""
     if not DNS_LABEL.fullmatch(tenant):
         raise UsageError(
             "CANBUS_TENANT_ID is not a tenant's name",

@@ -1,7 +1,7 @@
 """Calls of Canbus beside adding: delete records by id, list records.
 
-Source: apis.md 2.5, 2.6. A delete serves to take back the twin that a proof of the unique item may create, and later to undo
-a run. Its answer is not in the pages that could be read ([U]): the create call's shape is taken for granted, and anything
+Source: apis.md 2.5, 2.6. A delete serves to take back the second record that a proof of the unique item may create, and later
+to undo a run. Its answer is not in the pages that could be read ([U]): the create call's shape is taken for granted, and anything
 else proves nothing. A list is by a saved filter whose order the table's users decide, so rows can be skipped or come twice
 while others write.
 """
@@ -22,11 +22,11 @@ from loader.targets.values import as_text
 
 PATH = "/api/records"
 MAX_NUMBER = 2**63 - 1
-"""Ids are texts ([E] apis.md 2.1); a number is tolerated where 64 bits hold it."""
+"""Ids are texts ([E] apis.md 2.1); a number is tolerated if 64 bits hold it."""
 
 
 class Deleted(NamedTuple):
-    """What a delete said of one id. `code` is the target's, None where it gave none."""
+    """What a delete said of one id. `code` is the target's, None if it gave none."""
 
     is_deleted: bool
     code: str | None = None
@@ -34,7 +34,7 @@ class Deleted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list. `total`: rows of the whole list, None where the answer does not say ([E] `count`)."""
+    """One page of a list. `total`: rows of the whole list, None if the answer does not say ([E] `count`)."""
 
     rows: tuple[dict[str, Any], ...]
     total: int | None

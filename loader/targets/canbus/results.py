@@ -1,7 +1,7 @@
 """What the entries of a Canbus answer mean, one per record.
 
 Source: apis.md 2.3 for the codes. The newer edition of the page may list more ([U]), and which of several a target chooses
-overlaps (part 5.11), so nothing here depends on which code it is, but for four: 0, 7012, 32 and "not listed".
+overlaps (part 5.11). So only four things are told apart here: 0, 7012, 32, and a code that is not listed.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _read_one(
 
 
 def _code_of(entry: Any, redactor: Redactor) -> str | None:
-    """Return an entry's code as text ([D] a string; a number is tolerated); None where it has none."""
+    """Return an entry's code as text ([D] a string; a number is tolerated); None if it has none."""
     code = entry.get("result") if isinstance(entry, dict) else None
     if isinstance(code, int) and not isinstance(code, bool):
         code = str(code)
@@ -109,7 +109,7 @@ def _code_of(entry: Any, redactor: Redactor) -> str | None:
 
 
 def _id_of(entry: Any) -> RecordId:
-    """Return an entry's id; None where it is absent, null or empty ([N] which of the three a failed entry has)."""
+    """Return an entry's id; None if it is absent, null or empty ([N] which of the three a failed entry has)."""
     record_id = entry.get("id") if isinstance(entry, dict) else None
     if isinstance(record_id, str):
         return record_id or None

@@ -1,7 +1,7 @@
 """What all of Ozari's calls share: names, headers, the preflight, and what a refusal means.
 
 Source: apis.md part 1. Names are checked here because the server checks them too ([D] OZ-err, OZ-ins), and because a table's
-name becomes part of a path. Errors carry free text and no machine code ([D] OZ-err), so statuses decide, and text only where
+name becomes part of a path. Errors carry free text and no machine code ([D] OZ-err), so statuses decide, and the text only if
 one status has two meanings: 404 is "no match" with `matched` and "no table" without it ([D] OZ-upd, OZ-err; apis.md part
 5.3).
 """

@@ -161,8 +161,8 @@ class OzariInsertTarget:
 
 
 def read_id(value: Any) -> RecordId:
-    """Read an auto-increment id; None where there is none ([D] OZ-ins: `number | null`, and when it is null is [N])."""
+    """Read an auto-increment id; None if there is none ([D] OZ-ins: `number | null`, and when it is null is [N])."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_ID_DIGITS:
         value = int(value)
-    # Databases say 0 where a table has no auto-increment column; that is no id.
+    # Databases say 0 if a table has no auto-increment column; that is no id.
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ID else None

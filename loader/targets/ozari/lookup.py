@@ -33,7 +33,7 @@ def query_path(table: str) -> str:
 
 
 def raw_value(data: bytes, name: str) -> bytes:
-    """Return a top-level member's value as its raw bytes; null where it is missing."""
+    """Return a top-level member's value as its raw bytes; null if it is missing."""
     return next((data[m.value_start : m.value_end] for m in members(data) if m.name == name), b"null")
 
 
@@ -164,7 +164,7 @@ def _is_rewritten(key: str | None, text: str) -> bool:
 
 
 def _rows_of(body: dict[str, Any] | None, table: str) -> list[dict[str, Any]] | None:
-    """Return the rows of a query's answer; None where it is no such answer."""
+    """Return the rows of a query's answer; None if it is no such answer."""
     if body is None or body.get("success") is not True or not ozari.is_same_table(body, table):
         return None
     rows = body.get("records")
@@ -175,7 +175,7 @@ def _rows_of(body: dict[str, Any] | None, table: str) -> list[dict[str, Any]] | 
 
 
 class OzariProbe:
-    """See `base.Lookup`. Sets the key to itself where it is found; it learns the number of rows and no id.
+    """See `base.Lookup`. Sets the key to itself in the rows that have it; the answer holds their number and no id.
 
     A field that the target keeps for the time of the last change may move ([N]), so the query endpoint goes first.
     """

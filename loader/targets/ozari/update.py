@@ -142,7 +142,7 @@ class OzariUpdateTarget:
             if found.is_mismatch:
                 return Unknown("the answer belongs to another record", response.status, is_mismatch=True)
             changed = found.changed
-        # [D] OZ-upd: `updated` is 0 where the row had these values already.
+        # [D] OZ-upd: `updated` is 0 if the row had these values already.
         return Settled((Updated(is_unchanged=not isinstance(updated, bool) and updated == 0),), changed)
 
 
