@@ -1,4 +1,4 @@
-"""The options, each said once: its name, what it takes, its help, and the section of the help it stands in.
+"""Every option, once: its name, what it takes, its help, and the section of the help it stands in.
 
 Every value arrives as text and is read in `config`; click decides where it comes from: flag, LOADER_<NAME> in the
 environment, the profile, or nothing (then `config` knows the default). Secrets have no option.

@@ -12,7 +12,7 @@ from loader.pipeline.session import Session
 from loader.pipeline.telemetry import model_counts
 from loader.reconcile.doubt import Duplicates
 from loader.report.report import Report, State
-from loader.runs.directory import STANDARD_INPUT, table_of
+from loader.runs.directory import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learnt
@@ -40,7 +40,7 @@ class Ending:
         duplicates, learnt = self._duplicates, self._learnt
         return Report(
             run=str(plan.run_directory),
-            target=session.target.name,
+            target=session.run.info.target,
             state=self._state(),
             **asdict(counts),
             requests=traffic.requests,
@@ -52,7 +52,7 @@ class Ending:
             records_per_second=session.telemetry.records_done / seconds if seconds else 0.0,
             limited_by=session.telemetry.limited_by(self._flow),
             reason=self._reason(),
-            table=table_of(plan.target) or "",
+            table=plan.target.table or "",
             identity=identity.name if identity else "",
             message=error.message if error else None,
             hint=error.hint if error else None,

@@ -25,7 +25,7 @@ from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import Decision
 from loader.report.report import Report, Start
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, table_of
+from loader.runs.directory import END_NOTE
 
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learner
@@ -75,8 +75,8 @@ class Execution:
         session.observer.started(
             Start(
                 run=str(plan.run_directory),
-                target=session.target.name,
-                table=table_of(plan.target) or "",
+                target=session.run.info.target,
+                table=plan.target.table or "",
                 identity=identity.name if identity else "",
                 total_bytes=session.telemetry.total_bytes,
                 rate=limits_text(session.throttle),

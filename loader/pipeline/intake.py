@@ -98,7 +98,7 @@ class Intake:
 
     async def _read(self, reader: Reader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
-        builder = WindowBuilder(self._parts.target, self._limits.window_lines, reader.format)
+        builder = WindowBuilder(self._parts.target.shaper, self._limits.window_lines, reader.format)
         try:
             return await self._read_lines(reader, builder)
         except SourceError:

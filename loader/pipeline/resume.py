@@ -100,7 +100,7 @@ class Resume:
             return
         cursor = reader.cursor()
         for gap in gaps:
-            builder = WindowBuilder(self._parts.target, self._window_lines, reader.format)
+            builder = WindowBuilder(self._parts.target.shaper, self._window_lines, reader.format)
             for block in reader.again(cursor, gap.first, gap.offset, gap.end_offset):
                 for window in builder.feed(block):
                     await self._doubt_window(window)
@@ -120,7 +120,7 @@ class Resume:
             overtaken = self._overtaken(reader, rows)
             rows = [row for row in rows if row.line not in overtaken]
         offsets = [row.offset or 0 for row in rows]
-        single = WindowBuilder(self._parts.target, 1, reader.format)
+        single = WindowBuilder(self._parts.target.shaper, 1, reader.format)
         for row, offset, data in zip(rows, offsets, reader.lines(offsets), strict=True):
             line = data or b""
             (window,) = single.feed(Block(row.source, row.line, offset, [line], line))
@@ -133,7 +133,7 @@ class Resume:
         """Find the updates behind which another one of the same row was read: to send them again now would undo it."""
         ambiguous, overtaken = {row.line for row in rows}, set[int]()
         by_lock: dict[str | None, list[int]] = {}
-        builder = WindowBuilder(self._parts.target, self._window_lines, reader.format)
+        builder = WindowBuilder(self._parts.target.shaper, self._window_lines, reader.format)
         end = self._log.state.last_intent_end(reader.source)[1]
         for block in chain(reader.again(reader.cursor(), rows[0].line, rows[0].offset or 0, end), (None,)):
             for window in builder.flush() if block is None else builder.feed(block):
@@ -151,7 +151,7 @@ class Resume:
 
     def _reread(self, reader: Reader, cursor: Cursor, window: Window) -> ReadWindow:
         """Read a window's lines again. Errors: SourceError where they are not the lines that were read before."""
-        builder = WindowBuilder(self._parts.target, window.end - window.first, reader.format)
+        builder = WindowBuilder(self._parts.target.shaper, window.end - window.first, reader.format)
         windows: list[ReadWindow] = []
         for block in reader.again(cursor, window.first, window.offset, window.end_offset):
             windows += builder.feed(block)

@@ -27,10 +27,9 @@ from loader.runs import directory as run_directory
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import Options
-from loader.targets import build_target
+from loader.targets.registry import build_target
 from loader.transport.base import Transport
 from loader.transport.session import choose_transport
-from loader.urls import default_base_url
 
 NewTransport: TypeAlias = Callable[..., Transport]
 """Builds a transport. It takes the arguments of `choose_transport`."""
@@ -56,7 +55,7 @@ class Session:
         self.run, self.stop, self.runtime, self.observer = run, stop, runtime, observer
         self.warnings: dict[str, None] = {}
         self.target = build_target(run.plan.target, run.plan.credentials, run.info.run)
-        self.sizes = sizes_of(self.target.max_records, options)
+        self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)
         self.throttle = new_throttle(options, run.log.state.notes.get(RATE_NOTE), runtime)
         self.sender = Sender(self._connect(new_transport or choose_transport), self.throttle, Breaker(runtime))
@@ -69,13 +68,13 @@ class Session:
         if new_transport is choose_transport:
             new_transport = partial(choose_transport, options.transport, rate_per_second=options.rate.per_second)
         return new_transport(
-            options.base_url or default_base_url(plan.credentials),
+            plan.base_url,
             self.target.headers,
             concurrency=self.sizes.concurrency + SPARE_CONNECTIONS,
             timeout_seconds=options.timeout_seconds,
             proxy=options.proxy,
             ca_file=options.ca_file,
-            max_records=self.target.max_records,
+            max_records=self.target.shaper.max_records,
         )
 
     async def __aenter__(self) -> Self:

@@ -30,8 +30,8 @@ from loader.runs.opening import OpenRun
 from loader.runs.rejects import ambiguous, reopen
 from loader.runtime import Runtime
 from loader.settings import CanbusAdd
-from loader.targets import build_canbus_records
 from loader.targets.canbus.records import Page
+from loader.targets.registry import build_canbus_records
 from loader.transport.http import MAX_ANSWER_BYTES
 
 Lacking: TypeAlias = tuple[int, int, Was]

@@ -28,7 +28,7 @@ from loader.runs.directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT
 from loader.runs.plan import LoadPlan
 from loader.runtime import Runtime
 from loader.settings import asks_first
-from loader.urls import default_base_url, origin
+from loader.urls import origin
 
 
 @dataclass(slots=True)
@@ -99,8 +99,8 @@ def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, runtime
 
     return RunInfo(
         run=run_id,
-        target=run_directory.kind_of(plan.target),
-        origin=origin(plan.options.base_url or default_base_url(plan.credentials)),
+        target=plan.kind.name,
+        origin=origin(plan.base_url),
         identity=None,
         settings=plan.target,
         sources=sources,

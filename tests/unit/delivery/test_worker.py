@@ -20,7 +20,7 @@ from loader.model import Chunk, NoResponse, Record, Request, Response
 from loader.rate.throttle import FixedThrottle
 from loader.runtime import Runtime
 from loader.settings import OzariCredentials, OzariInsert, Secret
-from loader.targets.ozari.insert import OzariInsertTarget
+from loader.targets.registry import build_target
 from loader.transport.base import Follow
 from tests.unit.virtual_loop import loop_runtime
 
@@ -108,7 +108,7 @@ class Bench:
         sender = Sender(
             self.line, FixedThrottle(loop_runtime(), rate, burst=1 if rate < 1e6 else None), Breaker(Runtime())
         )
-        target = OzariInsertTarget(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
+        target = build_target(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
         told = cast("Any", self.told)
         self.claim = ToldClaim()
         claim, packer = cast("Any", self.claim), cast("Any", None)

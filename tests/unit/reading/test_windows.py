@@ -19,8 +19,8 @@ from loader.reading.ndjson import NDJSON, Ndjson
 from loader.reading.parsing import BLANK, parse
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
-from loader.targets import build_target
 from loader.targets.base import Target
+from loader.targets.registry import build_target
 
 OZARI = build_target(OzariInsert("tcity"), OzariCredentials(Secret("x")), "r123456789")
 OZARI_STAMPED = build_target(OzariInsert("tcity", stamp="Tag"), OzariCredentials(Secret("x")), "r123456789")
@@ -94,7 +94,7 @@ def one_by_one(target: Target, blocks: list[list[bytes]], window_lines: int, max
             window.blank.append(number)
         else:
             fields: Any = parse(data)
-            found = fields if isinstance(fields, Rejected) else target.shape(fields, data, 0, number, offset)
+            found = fields if isinstance(fields, Rejected) else target.shaper.shape(fields, data, 0, number, offset)
             if isinstance(found, Record):
                 window.records = [*window.records, found]
             else:
@@ -115,7 +115,7 @@ def windows_of(
     """Make windows of blocks; records that came as a block are made single ones."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "MAX_WINDOW_BYTES", max_bytes)
-        builder = WindowBuilder(target, window_lines, NDJSON)
+        builder = WindowBuilder(target.shaper, window_lines, NDJSON)
         windows: list[ReadWindow] = []
         number, offset = 1, 0
         for lines in blocks:
@@ -202,6 +202,6 @@ class Unspliced(Ndjson):
 @pytest.mark.parametrize("target", TARGETS)
 def test_lines_of_other_formats_are_never_cut_again(target: Target) -> None:
     lines = [b'{"a":1,\n"b":2}\n', b"\n \n", b'{"c":\n', b'{"d":4}']
-    builder = WindowBuilder(target, 100, Unspliced())
+    builder = WindowBuilder(target.shaper, 100, Unspliced())
     assert builder.feed(Block(0, 1, 0, lines, b"".join(lines))) == []
     assert builder.flush() == one_by_one(target, [lines], 100, 10**9)

@@ -23,10 +23,12 @@ import pytest
 import loader.cli
 import loader.report
 from loader.model import Counts
+from loader.redaction import Redactor
 from loader.report.dashboard import Dashboard
-from loader.report.log_file import LibraryLogs, LogFile, Scrubber
+from loader.report.log_file import SHORTEST_SECRET, LibraryLogs, LogFile
 from loader.report.progress import Broadcast, MetricsFile, Observer, PlainProgress
 from loader.report.report import Report, Sample, Start
+from loader.settings import Secret
 
 NASTY = "\x1b[2J [red]é\x00\u202e\n" + "x" * 500
 START = Start(
@@ -61,7 +63,9 @@ REPORT = Report(run=NASTY, target="ozari update", state="stopped", message=NASTY
 
 
 def log_file(path: Path) -> LogFile:
-    return LogFile(str(path), lambda: "2026-11-22T09:30:00Z", Scrubber(["secret"]), is_verbose=True)
+    return LogFile(
+        str(path), lambda: "2026-11-22T09:30:00Z", Redactor([Secret("secret")], SHORTEST_SECRET), is_verbose=True
+    )
 
 
 def written(stream: IO[str]) -> Callable[[str], None]:
