@@ -87,7 +87,7 @@ class FastPath:
         for post, parcel in zip(free, parts.work.take_next(len(free)), strict=False):
             post.parcel = parcel
             request = parts.target.encode(parcel.chunk)
-            if not request.is_alone:
+            if not request.is_unpooled:
                 going.append(post)
                 requests.append(request)
         count = parts.channel.go_on(going, requests)

@@ -102,7 +102,7 @@ class Sender:
         `task`: the running one, where the caller has it at hand; to ask for it costs as much as a ticket.
         """
         if not is_record:
-            request = Request(request.method, request.path, request.body, is_alone=True)
+            request = Request(request.method, request.path, request.body, is_unpooled=True)
         passage = passage or InFlight()
         ticket = self.throttle.admit_now() or await self.throttle.admit(is_first=not is_record)
         task = task or asyncio.current_task()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loader.checkpoint import iter_ambiguous
@@ -34,6 +35,7 @@ from loader.runtime import Runtime
 from loader.settings import OzariUpdate
 from loader.targets import build_target
 from loader.transport.base import Transport
+from loader.transport.choose import choose_transport
 
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learnt
@@ -80,7 +82,7 @@ class Execution:
             self._sizes.concurrency,
             stop,
             world,
-            new_transport,
+            new_transport or partial(choose_transport, plan.options.transport, warn=self._warn),
         )
         self._assembly: Assembly = assemble(run, self._way, self._target, self._sizes, stop, world, self._warn)
         self._telemetry = Telemetry(run, self._assembly, self._throttle, self._sizes.concurrency, world)

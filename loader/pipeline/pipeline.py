@@ -49,7 +49,7 @@ async def run_load(
     """Carry out a plan and return its report. Errors: LoaderError where the run cannot even begin.
 
     `world`, `tools` and `new_transport` stand in for the machine, the log's disk and the network (it takes the arguments of
-    `transport.choose_transport`). `sink` is called with each group of records and
+    `transport.choose.choose_transport`). `sink` is called with each group of records and
     their outcomes; while `has_room` is clear, no more is read.
     `on_signal`: handle SIGHUP, SIGINT and SIGTERM, the first by draining, the second by calling this with the
     signal's number (it is to end the process).

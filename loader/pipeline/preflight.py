@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from functools import partial
 
 from loader.delivery.breaker import Breaker
 from loader.delivery.sender import Sender
@@ -17,7 +16,6 @@ from loader.runtime import Runtime
 from loader.settings import Credentials, Options
 from loader.targets.base import Identity, Target
 from loader.transport.base import Transport
-from loader.transport.session import choose_transport
 from loader.urls import default_base_url
 
 PREFLIGHT_WAIT_SECONDS = 1.0
@@ -47,15 +45,12 @@ class Preflight:
         concurrency: int,
         stop: Stop,
         world: Runtime,
-        new_transport: Callable[..., Transport] | None = None,
+        new_transport: Callable[..., Transport],
     ) -> None:
         self._patience_seconds = options.patience_seconds
         self._target = target
         self._stop = stop
         self._world = world
-        new_transport = new_transport or partial(
-            choose_transport, options.transport, rate_per_second=options.rate.per_second
-        )
         transport = new_transport(
             options.base_url or default_base_url(credentials),
             target.headers,

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from loader.model import NoResponse, Request, Response
+from loader.transport.http import build_url
 from loader.transport.lean import LeanTransport
-from loader.transport.session import build_url
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import (
     DELETE,
