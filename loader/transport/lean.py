@@ -5,7 +5,7 @@ task) is done once here: the head of each path is built beforehand, and a reques
 TLS, DNS, happy eyeballs, the wire parser and all its limits are aiohttp's own.
 
 Laws, the same as the session's (see `session`):
-- `send` never raises, save for cancellation. A status counts only where the parser read it from an answer.
+- `send` never raises, except for cancellation. A status counts only if the parser read it from an answer.
 - `is_sent` is a flag of ours, set before the first byte is handed to the connection; nothing is written before.
 - Nothing is ever sent twice: there is no code here that could.
 - No redirect, no cookie, no password from the environment, no decompression, no unbounded read. It knows no proxy:
