@@ -211,7 +211,7 @@ class Options:
     proxy: str | None = None
     ca_file: str | None = None
     transport: TransportName = "auto"
-    """`auto`: lean where the fixed rate asked for is beyond what the session can send."""
+    """`auto`: lean, or the session if a proxy is named or the installed aiohttp fails lean's self-check."""
     is_kept: bool = True
     """Keep the lines of standard input in the run directory (`--no-keep` turns it off)."""
 

@@ -101,7 +101,7 @@ class Sender:
         `task`: the running one, if the caller has it at hand; asking for it costs as much as a ticket.
         """
         if not is_record:
-            request = Request(request.method, request.path, request.body, is_alone=True)
+            request = Request(request.method, request.path, request.body, is_unpooled=True)
         slot = slot or InFlight()
         ticket = self.throttle.admit_now() or await self.throttle.admit(is_first=not is_record)
         task = task or asyncio.current_task()

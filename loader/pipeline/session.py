@@ -29,10 +29,10 @@ from loader.runtime import Runtime
 from loader.settings import Options
 from loader.targets.registry import build_target
 from loader.transport.base import Transport
-from loader.transport.session import choose_transport
+from loader.transport.choose import choose_transport
 
 NewTransport: TypeAlias = Callable[..., Transport]
-"""Builds a transport. It takes the arguments of `choose_transport`."""
+"""Builds a transport. It takes the arguments of `SessionTransport`."""
 
 RATE_NOTE = "rate"
 MAX_WARNINGS = 1_000
@@ -58,16 +58,14 @@ class Session:
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)
         self.throttle = new_throttle(options, run.log.state.notes.get(RATE_NOTE), runtime)
-        self.sender = Sender(self._connect(new_transport or choose_transport), self.throttle, Breaker(runtime))
+        self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
         self.preflight = Preflight(self.sender, self.target, stop, runtime, options.patience_seconds)
         self.telemetry = Telemetry(run, self.sender, self.throttle, self.sizes.concurrency, runtime)
 
-    def _connect(self, new_transport: NewTransport) -> Transport:
+    def _connect(self, new_transport: NewTransport | None) -> Transport:
         plan = self.run.plan
         options = plan.options
-        if new_transport is choose_transport:
-            new_transport = partial(choose_transport, options.transport, rate_per_second=options.rate.per_second)
-        return new_transport(
+        return (new_transport or partial(choose_transport, options.transport, warn=self.warn))(
             plan.base_url,
             self.target.headers,
             concurrency=self.sizes.concurrency + SPARE_CONNECTIONS,

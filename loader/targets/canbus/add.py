@@ -137,7 +137,7 @@ class CanbusAddTarget:
         records = chunk.records
         data = records.data() if isinstance(records, RecordBlock) else b",".join(map(_data_of, records))
         body = b"".join((self._opening, data, self._closing))
-        return Request("POST", PATH, body, is_alone=chunk.in_doubt)
+        return Request("POST", PATH, body, is_unpooled=chunk.in_doubt)
 
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Read the answer. Source: reliability.md 2.3; any 2xx counts, the statuses of failures being [N] (apis.md 2.3)."""
