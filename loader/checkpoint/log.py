@@ -4,7 +4,7 @@ Law: an entry is applied to `state` right after it was written, so `state` is wh
 `note` and `doubt` only gather; what one event-loop turn gathered is written at its end, by one write. `intend` returns when its
 intents are durable; nothing of a window may be sent before that.
 
-When the disk fails: `failed` is set, `failure` says why, and `intend` and `sync` raise it from then on. `settle`, `note` and
+When the disk fails: `failure` says why, and `intend` and `sync` raise it from then on. `settle`, `note` and
 `doubt` never raise for the disk's sake: what is in flight is drained, and its outcomes are written as long as that is possible.
 What could not be written is not in `state` either. ValueError means a bug of the caller; nothing was written then.
 """
@@ -22,7 +22,7 @@ import msgspec
 
 from loader.checkpoint.compaction import Compactor
 from loader.checkpoint.folds import FoldRef
-from loader.checkpoint.format import FORMAT, AnyEntry, Doubt, Header, Note, Opened, pack_lines, seed_of
+from loader.checkpoint.format import FORMAT, AnyEntry, Doubt, Header, Note, Opened, seed_of
 from loader.checkpoint.queries import fold_slots, ids_in_folds, ids_unfolded, may_hold
 from loader.checkpoint.recover import OwnedLog, create, take
 from loader.checkpoint.state import State
@@ -104,11 +104,6 @@ class CheckpointLog:
             raise
 
     @property
-    def failed(self) -> asyncio.Event:
-        """Set once the disk has failed, for good."""
-        return self._writer.failed
-
-    @property
     def failure(self) -> Exception | None:
         """Why: LogStorageFailed, or a bug."""
         return self._writer.failure
@@ -169,12 +164,13 @@ class CheckpointLog:
         self._turn.say(Note(n=0, s=0, name=name, value=plain))
         self._schedule()
 
-    def doubt(self, places: Sequence[Place], reason: str) -> None:
-        """Say that a request with these lines of one source may have been applied, and that this is being found out."""
-        if places:
-            self._turn.gather(self._range_of)
-            lines = pack_lines([place.number for place in places])
-            self._turn.say(Doubt(n=0, s=0, source=places[0].source, lines=lines, reason=reason))
+    def doubt(self, place: Place, reason: str) -> None:
+        """Record why a line may have been applied, for as long as it has no outcome. Of a line that has one nothing is written.
+
+        It is written at the end of the turn and not synced for its own sake: a power loss may cost the reason, no more.
+        """
+        if not self.state.is_settled(place.source, place.number):
+            self._turn.doubt(place, reason)
             self._schedule()
 
     async def sync(self) -> None:
@@ -277,11 +273,11 @@ class CheckpointLog:
                 return
             for batch in self._turn.take():
                 entries: list[AnyEntry] = []
-                outcomes = 0
+                weight = 0
                 for item in batch:
                     entries += self._entries(item, self._writer.next_n + len(entries))
-                    outcomes += item.count if isinstance(item, WindowOutcomes) else 0
-                if self._writer.append(entries, outcomes):
+                    weight += item.count if isinstance(item, WindowOutcomes) else not isinstance(item, Doubt)
+                if self._writer.append(entries, weight):
                     for entry in entries:
                         self.state.apply(entry)
         except Exception as error:  # noqa: BLE001 - the loop would only log it; whoever waits must hear of it

@@ -151,16 +151,21 @@ class Turn:
         self._open: dict[tuple[int, int], WindowOutcomes] = {}  # by source and first line of window or fold
         self._places: list[Place] = []  # of single lines, with `_outcomes`
         self._outcomes: list[Outcome] = []
+        self._doubts: dict[tuple[int, str], list[int]] = {}  # source and reason -> lines
 
     def __bool__(self) -> bool:
-        return bool(self._said or self._places)
+        return bool(self._said or self._places or self._doubts)
 
     def windows(self) -> list[Window]:
         """Return the windows that are to be intended."""
         return [item for item in self._said if isinstance(item, Window)]
 
-    def say(self, item: Note | Doubt | Window) -> None:
-        """Add something other than outcomes."""
+    def doubt(self, place: Place, reason: str) -> None:
+        """Add why a line may have been applied. Lines with one reason share an entry, behind the turn's outcomes."""
+        self._doubts.setdefault((place.source, _writable(reason)), []).append(place.number)
+
+    def say(self, item: Note | Window) -> None:
+        """Add something other than outcomes and doubts."""
         self._said.append(item)
 
     def settle(self, places: Sequence[Place], outcomes: Sequence[Outcome], range_of: RangeOf) -> None:
@@ -225,7 +230,9 @@ class Turn:
                     keys = set()
                 keys.add((item.source, item.first))
             batches[-1].append(item)
-        self._said, self._open = [], {}
+        for (source, reason), lines in self._doubts.items():
+            batches[-1].append(Doubt(n=0, s=0, source=source, lines=pack_lines(lines), reason=reason))
+        self._said, self._open, self._doubts = [], {}, {}
         return batches
 
 

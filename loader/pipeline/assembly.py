@@ -52,6 +52,7 @@ def assemble(
         stop,
         settle_seconds=options.settle_seconds,
         new_chunker=lambda: intake.new_chunker(),  # noqa: PLW0108 - intake is made after this
+        keep_reason=run.log.doubt,
     )
     parts = Parts(world, target, way.channel, work, settlement, reconciler, stop, warn)
     max_bytes = min(options.max_bytes, run.log.state.notes.get("max_bytes", options.max_bytes))

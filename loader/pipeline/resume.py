@@ -6,7 +6,7 @@ doubt, and goes to reconciling.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain, groupby
 
 from loader.checkpoint import AmbiguousLine, CheckpointLog
@@ -89,14 +89,18 @@ class Resume:
             draft.refused = [(line, outcome) for line, outcome in draft.refused if line.number in open_lines]
             self._parts.settlement.refuse(*draft.refusals())
             records = [record for record in draft.records if record.number in open_lines]
-            await self._take_up(records)
+            await self._take_up(records, live.doubts)
 
-    async def _take_up(self, records: Sequence[Record]) -> None:
+    async def _take_up(self, records: Sequence[Record], reasons: Mapping[int, str]) -> None:
         """Send what was surely not sent, doubt the rest: in source order, in which records with one lock must go."""
-        for is_unsent, group in groupby(records, lambda record: place_of(record) in self.unsent):
+
+        def reason_of(record: Record) -> str | None:
+            return None if place_of(record) in self.unsent else reasons.get(record.number, INTERRUPTED)
+
+        for reason, group in groupby(records, reason_of):
             some = list(group)
-            if not is_unsent:
-                self._doubt(some)
+            if reason is not None:
+                self._doubt(some, reason)
             elif not self.holds_back:
                 await self._let_go(some)
                 if not self._parts.stop.is_requested:
@@ -156,7 +160,7 @@ class Resume:
                         overtaken.update(by_lock.pop(record.lock, ()))
         return overtaken
 
-    def _doubt(self, records: Sequence[Record], reason: str = INTERRUPTED) -> None:
+    def _doubt(self, records: Sequence[Record], reason: str) -> None:
         reconciler = self._reconciler
         free = self._parts.work.admit(records, lambda record: reconciler.doubt([record], reason))
         reconciler.doubt(free, reason)

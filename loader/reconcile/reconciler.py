@@ -47,6 +47,7 @@ class Reconciler:
         *,
         settle_seconds: float,
         new_chunker: Callable[[], Chunker],
+        keep_reason: Callable[[Record, str], None],
     ) -> None:
         self.remedy: Remedy | None = None
         self.is_blind = False
@@ -66,6 +67,7 @@ class Reconciler:
         self._stop = stop
         self._settle_seconds = settle_seconds
         self._new_chunker = new_chunker
+        self._keep_reason = keep_reason  # in the log, where it outlives this process
         self._due: list[tuple[float, int, Doubt]] = []
         self._order = 0
         self._faults: dict[tuple[int, int], Fault] = {}
@@ -77,7 +79,6 @@ class Reconciler:
 
     @property
     def pending(self) -> int:
-        """Count the records in doubt now."""
         return len(self._pending)
 
     # --- into doubt ----------------------------------------------------------------------------------------------------
@@ -89,6 +90,7 @@ class Reconciler:
         if self.is_blind:
             self.suspicions.blind += len(records)
             for record in records:
+                self._keep_reason(record, reason)
                 self._work.defer(QueuedChunk(Chunk((record,)), attempts=1), EARLY_LOOK_SECONDS)
             return
         now = self._world.clock()
@@ -103,6 +105,7 @@ class Reconciler:
             doubt = Doubt(record, reason, now - age_seconds)
             self._pending.add(place_of(record))
             self._wait(doubt, now)
+            self._keep_reason(record, reason)
 
     def _wait(self, doubt: Doubt, now: float) -> None:
         remedy = self.remedy

@@ -102,6 +102,9 @@ class Writer:
                 self.settle(log, key, self.outcome())
         elif choice < 0.88:
             await self.settle_again(log)
+        elif choice < 0.91:
+            for source, line in self.draw.sample(open_lines, min(len(open_lines), 3)):
+                log.doubt(Spot(source, line, line * 10), "connection reset")
         elif choice < 0.94:
             self.next_id += 1
             log.note("unsent", self.next_id)

@@ -61,7 +61,8 @@ class World:
             self.notes.append(len(self.notes) + 1)
             log.note("count", self.notes[-1])
         elif choice < 0.93:
-            log.doubt([Spot(0, line, line * 10) for line in fresh[:2]], "timed out")
+            for line in fresh[:2]:
+                log.doubt(Spot(0, line, line * 10), "timed out")
         else:
             await self.sync(log)
         if self.draw.random() < 0.5:

@@ -65,7 +65,7 @@ async def test_a_run_is_read_back_as_it_was_written(disk: Any, tools: Tools) -> 
     log.settle(spots(1, 2), [Created(1547), Created("660fa9bd6a831e0f4f02446f")])
     log.settle(spots(5), [Rejected("target", "400", "no\ud800 such field")])
     log.settle(spots(7, 6, 8), [Created(None), Updated(), Updated(is_unchanged=True)])
-    log.doubt(spots(4), "timed out")
+    log.doubt(spots(4)[0], "timed out")
     log.note("rate", 120.5)
     log.note("ceiling", {"bytes": (1, 2)})
     log.note("rate", 99)
@@ -227,7 +227,7 @@ async def test_an_outcome_of_a_blank_line_stops_the_run_and_is_not_written(disk:
     log.settle(spots(2), [Created(1)])
     with pytest.raises(ValueError, match="no letter"):
         await log.sync()
-    assert log.failed.is_set()
+    assert log.failure is not None
     await log.close()
     assert slots_of(disk)[0, 1] is None
 
@@ -242,7 +242,7 @@ async def test_a_failed_sync_is_never_repeated(disk: Any, tools: Tools) -> None:
     with pytest.raises(LogStorageFailed, match="cannot be synced"):
         await log.intend([window(5, 9)])
     count = disk.operations.count("sync")
-    assert log.failed.is_set()
+    assert log.failure is not None
     log.settle(spots(1), [Created(1)])
     with pytest.raises(LogStorageFailed):
         await log.sync()
@@ -273,7 +273,7 @@ async def test_on_a_full_disk_the_ballast_makes_room_for_what_is_in_flight(disk:
     disk.capacity = 4000
     log = await new(tools)
     end = 1
-    while not log.failed.is_set():
+    while log.failure is None:
         end += 1
         with contextlib.suppress(LogStorageFailed):
             await log.intend([window(end - 1, end)])
