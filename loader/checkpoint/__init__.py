@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from loader.checkpoint.format import Counts
 from loader.checkpoint.log import CheckpointLog
 from loader.checkpoint.reader import (
     AmbiguousLine,
@@ -29,7 +28,6 @@ __all__ = [
     "LOG",
     "AmbiguousLine",
     "CheckpointLog",
-    "Counts",
     "Gap",
     "IdRow",
     "LiveWindow",

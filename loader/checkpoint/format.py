@@ -17,6 +17,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from isal.isal_zlib import crc32
 
+from loader.model import Counts
+
 FORMAT: Final = 1
 
 LOG_SEED: Final = b"loader checkpoint.log "
@@ -121,28 +123,6 @@ class Snapshot(Entry, frozen=True, kw_only=True, tag="snapshot"):
     outcomes: list[Outcomes] = []
     doubts: list[Doubt] = []
     amended: list[Outcomes] = []
-
-
-class Counts(msgspec.Struct, omit_defaults=True):
-    """Lines by how they ended. `updated` includes `unchanged`, `created` includes `ids_unknown`, `lines` all intended ones."""
-
-    lines: int = 0
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    ambiguous: int = 0
-    skipped_blank: int = 0
-    ids_unknown: int = 0
-
-    def merge(self, other: Counts) -> None:
-        """Add all of another's."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def settled(self) -> int:
-        """Return how many lines have an outcome or are blank."""
-        return self.created + self.updated + self.rejected + self.ambiguous + self.skipped_blank
 
 
 class Fold(Entry, frozen=True, kw_only=True, tag="fold"):

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from loader.checkpoint.folds import FoldJob, FoldRef
 from loader.checkpoint.format import (
     AnyEntry,
-    Counts,
     Doubt,
     Header,
     Intent,
@@ -25,6 +24,7 @@ from loader.checkpoint.format import (
 )
 from loader.checkpoint.source_state import FOLD_LINES, SourceState
 from loader.checkpoint.windows import Gap, LiveWindow, Slot, id_slots, letter_of, rows_of, tally, window_of
+from loader.model import Counts
 
 
 class Amendment(NamedTuple):

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from loader.checkpoint import iter_ambiguous
 from loader.delivery.settlement import Sink
 from loader.delivery.stop import Stop
@@ -22,7 +24,7 @@ from loader.pipeline.duplicate_bound import bound_text, ids_of, limits_text
 from loader.pipeline.open_files import make_room
 from loader.pipeline.preflight import Preflight, new_throttle
 from loader.pipeline.reconcile_setup import prepare_remedy
-from loader.pipeline.telemetry import Telemetry, model_counts
+from loader.pipeline.telemetry import Telemetry
 from loader.reading.sizes import sizes_of
 from loader.reconcile.reconciler import Word
 from loader.report.progress import Observer
@@ -154,7 +156,7 @@ class Execution:
                 rate=limits_text(self._throttle),
                 crash_bound_records=self._sizes.crash_bound,
                 is_resumed=self._run.is_resumed,
-                settled_lines=model_counts(self._run).settled,
+                settled_lines=self._run.log.state.counts.settled,
             )
         )
 
@@ -213,14 +215,14 @@ class Execution:
         run, stop, traffic = self._run, self._stop, self._way.channel.traffic
         error = stop.error
         identity = run.info.identity
-        counts = model_counts(run)
+        counts = run.log.state.counts
         seconds = self._telemetry.seconds
         suspicions = self._assembly.reconciler.suspicions
         return Report(
             run=str(run.plan.run_directory),
             target=self._target.name,
             state=self._state(),
-            **asdict(counts),
+            **msgspec.structs.asdict(counts),
             requests=traffic.requests,
             retries=traffic.retries,
             throttled=traffic.throttled,

@@ -6,10 +6,11 @@ It reads only and takes no lock, so it may be asked while the run goes on; what 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
 from loader.checkpoint import read_state
@@ -57,7 +58,7 @@ class Status:
         values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            values |= asdict(value) if isinstance(value, Counts) else {field.name: value}
+            values |= msgspec.structs.asdict(value) if isinstance(value, Counts) else {field.name: value}
         return plain_json(orjson.dumps(values))
 
     def to_text(self) -> str:
@@ -117,7 +118,7 @@ class Status:
 def read_status(directory: Path, info: RunInfo) -> Status:
     """Read how far a run has come. Errors: LogError."""
     state = read_state(directory)
-    counts = Counts(**{field.name: getattr(state.counts, field.name) for field in fields(Counts)})
+    counts = state.counts
     end = state.notes.get(END_NOTE) or {}
     unsent = count_unsent(state)
     return Status(

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from loader.checkpoint.fold_file import NAME as SETTLED
 from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.folds import FoldJob, FoldRef, again
-from loader.checkpoint.format import Counts, Header
+from loader.checkpoint.format import Header
 from loader.checkpoint.generation import next_generation, put_in_place
 from loader.checkpoint.load import find_header, read_run
 from loader.checkpoint.queries import fold_slots
@@ -28,7 +28,7 @@ from loader.checkpoint.state import State
 from loader.checkpoint.storage import LOG, BytesFile, File, Storage, copy_aside
 from loader.checkpoint.windows import Exceptional, Slot, is_rejected_by_target, letter_of, outcome_of, tally
 from loader.errors import LogDamaged, LogLocked
-from loader.model import Ambiguous, Rejected, Window
+from loader.model import Ambiguous, Counts, Rejected, Window
 
 REASON: Final = "the checkpoint log was damaged where the outcome of this line may have stood"
 HINT_BACKUP: Final = "Bring checkpoint.log and checkpoint.settled back from a backup, both of one moment."

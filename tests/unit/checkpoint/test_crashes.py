@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Counts, Spot, Tools, read_run_directory
+from loader.checkpoint import CheckpointLog, Spot, Tools, read_run_directory
 from loader.checkpoint.windows import Blank, letter_of, outcome_of, tally
 from loader.errors import LogStorageFailed
-from loader.model import Ambiguous, Created, Outcome, Rejected, Updated, Window
+from loader.model import Ambiguous, Counts, Created, Outcome, Rejected, Updated, Window
 
 RUN = "k3j9abcdef"
 NOWHERE = Path("/nowhere")

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Counts, Sizes, Spot, State, Tools, iter_ids, read_run_directory
+from loader.checkpoint import CheckpointLog, Sizes, Spot, State, Tools, iter_ids, read_run_directory
 from loader.checkpoint.tools import Worker
 from loader.checkpoint.windows import Slot
 from loader.errors import LogDamaged, LogStorageFailed
-from loader.model import Ambiguous, Created, Outcome, Record, Rejected, Updated, Window
+from loader.model import Ambiguous, Counts, Created, Outcome, Record, Rejected, Updated, Window
 
 RUN = "k3j9abcdef"
 NOWHERE = Path("/nowhere")
@@ -74,7 +74,7 @@ async def test_a_run_is_read_back_as_it_was_written(disk: Any, tools: Tools) -> 
     assert log.state.counts == Counts(
         lines=8, created=3, updated=2, unchanged=1, rejected=1, skipped_blank=1, ids_unknown=1
     )
-    assert log.state.counts.settled() == 7
+    assert log.state.counts.settled == 7
     assert live["notes"] == {"rate": 99, "ceiling": {"bytes": [1, 2]}}
     assert live["open"] == [(window(1, 9, 3), [4], {4: "timed out"})]
     assert [log.state.is_settled(0, line) for line in (0, 1, 3, 4, 9)] == [False, True, True, False, False]
@@ -331,7 +331,7 @@ async def test_a_failure_at_any_operation_loses_nothing_that_was_acknowledged(
         else:
             again = await new(tools)
         assert again.state.bound == {"table": "tcust"}
-        assert again.state.counts.settled() >= len(acknowledged)
+        assert again.state.counts.settled >= len(acknowledged)
         await again.close()
 
 
