@@ -6,16 +6,15 @@
 
 from __future__ import annotations
 
+from loader.checkpoint.format import Header
 from loader.checkpoint.log import CheckpointLog
 from loader.checkpoint.reader import (
     AmbiguousLine,
     IdRow,
+    NoHeader,
     RejectedLine,
     RunReader,
-    iter_ambiguous,
-    iter_ids,
-    iter_rejects,
-    iter_unknown_ids,
+    peek,
     read_run_directory,
     read_state,
 )
@@ -29,8 +28,10 @@ __all__ = [
     "AmbiguousLine",
     "CheckpointLog",
     "Gap",
+    "Header",
     "IdRow",
     "LiveWindow",
+    "NoHeader",
     "Place",
     "RejectedLine",
     "RunReader",
@@ -38,10 +39,7 @@ __all__ = [
     "Spot",
     "State",
     "Tools",
-    "iter_ambiguous",
-    "iter_ids",
-    "iter_rejects",
-    "iter_unknown_ids",
+    "peek",
     "read_run_directory",
     "read_state",
 ]

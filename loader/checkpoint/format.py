@@ -11,7 +11,7 @@ The second file (`checkpoint.settled`) has the same form under another seed.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -213,17 +213,25 @@ def pack_lines(numbers: Sequence[int]) -> Lines:
     if isinstance(numbers, range) or list(numbers) == list(range(numbers[0], numbers[0] + count)):
         return [(numbers[0], numbers[0] + count)]
     packed: Lines = []
-    at = 0
-    while at < count:
-        run = at + 1
-        while run < count and numbers[run] == numbers[run - 1] + 1:
-            run += 1
-        if run - at >= MIN_RUN_LENGTH:
-            packed.append((numbers[at], numbers[at] + run - at))
+    for first, end in line_runs(numbers):
+        if end - first >= MIN_RUN_LENGTH:
+            packed.append((first, end))
         else:
-            packed.extend(numbers[at:run])
-        at = run
+            packed.extend(range(first, end))
     return packed
+
+
+def line_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the runs of numbers that follow each other, in their order: first and end, end excluded."""
+    first = end = None
+    for number in numbers:
+        if number != end:
+            if first is not None and end is not None:
+                yield first, end
+            first = number
+        end = number + 1
+    if first is not None and end is not None:
+        yield first, end
 
 
 def each_line(lines: Lines) -> Iterator[int]:

@@ -49,8 +49,7 @@ def find_header(log: File, run_id: str | None, bound: Mapping[str, Any] | None) 
     Errors: LogDamaged where it is lost and `run_id` or `bound` is not given.
     """
     line = _first_line(log)
-    known = run_id or _run_of(line)
-    header = read_header(line, seed_of(known)) if known else None
+    header = read_header(line, seed_of(run_id)) if run_id else self_named_header(line)
     if header is not None:
         if header.format != FORMAT:
             raise LogDamaged(
@@ -162,6 +161,12 @@ def _small_blocks(log: File) -> Iterator[bytes]:
     while block := log.read(at, _LINE_BYTES):
         yield block
         at += len(block)
+
+
+def self_named_header(line: bytes) -> Header | None:
+    """Return the header that a first line is: of the run that it names itself, and sealed by that run."""
+    run_id = _run_of(line)
+    return read_header(line, seed_of(run_id)) if run_id else None
 
 
 def _run_of(line: bytes) -> str | None:

@@ -7,15 +7,18 @@ the log that relies on them; where the log was renewed in between, reading begin
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from loader.checkpoint.fold_file import NAME as SETTLED
 from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.folds import FoldRef
-from loader.checkpoint.load import find_header, read_run
+from loader.checkpoint.format import Header
+from loader.checkpoint.load import find_header, read_run, self_named_header
 from loader.checkpoint.queries import each_range
-from loader.checkpoint.scan import HINT
+from loader.checkpoint.scan import ENTRY_BEGIN, HINT
 from loader.checkpoint.state import State
 from loader.checkpoint.storage import LOG, BytesFile, DiskStorage, File, Storage
 from loader.checkpoint.windows import UNKNOWN_ID, Exceptional, Slot
@@ -23,6 +26,9 @@ from loader.errors import LogDamaged
 from loader.model import Ambiguous, Created, RecordId, Rejected, Window
 
 OPEN: Final = "no outcome was written: the run goes on, or was interrupted"
+
+MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
+"""A run of many thousand files has a long first line; a log without line feeds is not read whole."""
 
 _RENEWALS: Final = 10
 
@@ -90,6 +96,12 @@ class RunReader:
             elif isinstance(slot, Created):
                 yield IdRow(source, line, slot.id)
 
+    def unknown_ids(self) -> Iterator[IdRow]:
+        """Yield the created lines whose id was not learnt, in line order. Errors: LogDamaged."""
+        for source, line, slot in self.each_slot("ids_unknown"):
+            if slot == UNKNOWN_ID:
+                yield IdRow(source, line, None)
+
     def rejects(self) -> Iterator[RejectedLine]:
         """Yield rejected lines in line order. Errors: LogDamaged."""
         for source, line, slot in self.each_slot("rejected"):
@@ -122,6 +134,34 @@ class RunReader:
                     line, offset = end, end_offset
 
 
+class NoHeader(Enum):
+    """Why a run directory has no header to be read."""
+
+    NO_LOG = "there is no log"
+    UNBORN = "a crash left the log before it was made, so nothing was sent"
+    LOST = "the log has lost its header, or it is none of a run"
+
+
+def peek(directory: Path, *, storage: Storage | None = None) -> Header | NoHeader:
+    """Read the log's header alone, for a run whose id is not known otherwise. Errors: OSError.
+
+    The header is durable before checkpoint.settled is made, and both are before anything is sent: a log without a whole header
+    and with nothing behind it is the beginning of one.
+    """
+    on = storage or DiskStorage(directory)
+    try:
+        log = on.open(LOG, is_writable=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return NoHeader.NO_LOG
+    with closing(log), closing(_settled_file(on)) as settled:
+        line, newline, _ = log.read(0, MAX_HEADER_BYTES).partition(b"\n")
+        header = self_named_header(line + newline) if newline else None  # without its line end it is none yet
+        if header is not None:
+            return header
+        rest = log.read(len(line + newline), MAX_HEADER_BYTES)
+        return NoHeader.LOST if ENTRY_BEGIN in rest or settled.size() else NoHeader.UNBORN
+
+
 def read_run_directory(directory: Path, *, storage: Storage | None = None) -> RunReader:
     """Read the run in a directory. Errors: LogDamaged; FileNotFoundError where there is no log."""
     on = storage or DiskStorage(directory)
@@ -149,32 +189,6 @@ def read_state(directory: Path, *, storage: Storage | None = None) -> State:
     """Return what the log of a run says now. Errors: as `read_run_directory`."""
     with read_run_directory(directory, storage=storage) as run:
         return run.state
-
-
-def iter_ids(directory: Path) -> Iterator[IdRow]:
-    """Yield the created lines of a run, in line order."""
-    with read_run_directory(directory) as run:
-        yield from run.ids()
-
-
-def iter_unknown_ids(directory: Path) -> Iterator[IdRow]:
-    """Yield the created lines of a run whose id was not learnt, in line order."""
-    with read_run_directory(directory) as run:
-        for source, line, slot in run.each_slot("ids_unknown"):
-            if slot == UNKNOWN_ID:
-                yield IdRow(source, line, None)
-
-
-def iter_rejects(directory: Path) -> Iterator[RejectedLine]:
-    """Yield the rejected lines of a run, in line order."""
-    with read_run_directory(directory) as run:
-        yield from run.rejects()
-
-
-def iter_ambiguous(directory: Path) -> Iterator[AmbiguousLine]:
-    """Yield the lines of a run whose fate is unknown, in line order."""
-    with read_run_directory(directory) as run:
-        yield from run.ambiguous()
 
 
 def _settled_file(storage: Storage) -> File:

@@ -55,7 +55,7 @@ def assemble(
         keep_reason=run.log.doubt,
     )
     parts = Parts(world, target, way.channel, work, settlement, reconciler, stop, warn)
-    max_bytes = min(options.max_bytes, run.log.state.notes.get("max_bytes", options.max_bytes))
+    max_bytes = min(options.max_bytes, run.notes.max_bytes or options.max_bytes)
     limits = Limits(
         sizes.window_lines, sizes.max_records, max_bytes, options.max_lines, options.is_ordered, sizes.crash_bound
     )

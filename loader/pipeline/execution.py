@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loader.checkpoint import iter_ambiguous
+from loader.checkpoint import read_run_directory
 from loader.delivery.settlement import Sink
 from loader.delivery.stop import Stop
 from loader.errors import LogStorageFailed, RunStopped, StopReason
@@ -30,7 +30,7 @@ from loader.reconcile.reconciler import Word
 from loader.report.progress import Observer
 from loader.report.report import Report, Start, State
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, STANDARD_INPUT, UNSENT_NOTE, table_of
+from loader.runs.directory import STANDARD_INPUT, table_of
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import OzariUpdate
@@ -40,7 +40,6 @@ from loader.transport.base import Transport
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learnt
 
-RATE_NOTE = "rate"
 MAX_WARNINGS = 1_000
 
 
@@ -73,7 +72,7 @@ class Execution:
         self._target = build_target(plan.target, plan.credentials, run.info.run)
         self._sizes = sizes_of(self._target.max_records, plan.options)
         make_room(self._sizes.concurrency)
-        self._throttle = new_throttle(plan.options, run.log.state.notes.get(RATE_NOTE), world)
+        self._throttle = new_throttle(plan.options, run.notes.rate, world)
         self._way = Preflight(
             self._target,
             plan.credentials,
@@ -109,9 +108,8 @@ class Execution:
         self._announce()
         await self._learn()
         if self._run.is_resumed and (reconciler.remedy is not None or settles_only):
-            intake.reopening.ambiguous = [
-                row for row in iter_ambiguous(self._run.plan.run_directory) if not row.is_open
-            ]
+            with read_run_directory(self._run.plan.run_directory) as written:
+                intake.reopening.ambiguous = [row for row in written.ambiguous() if not row.is_open]
         if not self._stop.is_requested:
             await self._assembly.execution.run(self._tick)
         if not self._stop.is_requested:
@@ -138,8 +136,8 @@ class Execution:
         if not self._assembly.intake.reads_new:
             return
         if not self._assembly.parts.work.is_solo:
-            self._run.log.note(UNSENT_NOTE, [])
-        self._run.log.note(END_NOTE, None)
+            self._run.notes.set_unsent(())
+        self._run.notes.end = None
         await self._run.log.sync()
 
     def _announce(self) -> None:
@@ -193,7 +191,7 @@ class Execution:
         log = self._run.log
         self._assembly.intake.reopening.note_unsent()
         if self._run.plan.options.rate.per_second is None:
-            log.note(RATE_NOTE, round(self._throttle.rate_per_second, 3))
+            self._run.notes.rate = round(self._throttle.rate_per_second, 3)
         try:
             await log.sync()
         except LogStorageFailed as error:
@@ -201,10 +199,10 @@ class Execution:
         report = self.report()
         sizes = run_directory.sizes_of(self._run.info.sources)
         end: dict[str, Any] | None = asdict(report) | {"at": self._world.wall_time(), "sizes": sizes}
-        before = log.state.notes.get(END_NOTE)
+        before = self._run.notes.end
         if not self._assembly.intake.reads_new and (before is None or before["state"] != "finished"):
             end = before  # settling doubts does not finish a run that has lines left
-        log.note(END_NOTE, end)
+        self._run.notes.end = end
         if self._observer is not None:
             self._observer.sample(self._telemetry.sample())
             self._observer.ended(report)

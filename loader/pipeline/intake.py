@@ -24,6 +24,7 @@ from loader.reading.lines import Block
 from loader.reading.readers import AnyReader
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.reconcile.reconciler import Reconciler
+from loader.runs.notes import Notes
 
 
 class Suspicion(Protocol):
@@ -95,7 +96,7 @@ class Intake:
         for reader in self._readers if self.reads_new else ():
             if not await self._read(reader):
                 return
-            self._log.note(f"end_of_source_{reader.source}", self._log.state.last_intent_end(reader.source)[0])
+            Notes.of(self._log).set_end_of_source(reader.source, self._log.state.last_intent_end(reader.source)[0])
 
     # --- new lines -----------------------------------------------------------------------------------------------------
 
@@ -216,4 +217,4 @@ class Intake:
         """Learn that a body was too large; the ceiling holds for this run and its resumes."""
         if max_bytes < self.max_bytes:
             self.max_bytes = max(max_bytes, 1)
-            self._log.note("max_bytes", self.max_bytes)
+            Notes.of(self._log).max_bytes = self.max_bytes

@@ -14,15 +14,12 @@ from loader.pipeline.assembly import Assembly
 from loader.pipeline.shortened_log import AskFirst, SendInDoubt
 from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
 from loader.reconcile.strategies import Asking, AskingUpdates, Remedy, Repeating
-from loader.runs.directory import UNSENT_NOTE
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
 from loader.targets import build_capability, build_lookup, build_update_lookup
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
 
-PROOF_NOTE = "proof"
-FLOOR_NOTE = "highest_fid"
 ASK_AGAIN_SECONDS = 1.0
 
 
@@ -51,7 +48,7 @@ async def prepare_remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Ru
         reconciler.is_blind = True
     elif policy != "hold" and can_ask(run):
         reconciler.remedy = await _remedy(run, assembly, stop, world)
-    if reconciler.remedy is None or not _has_word(run) or run.log.state.notes.get(PROOF_NOTE):
+    if reconciler.remedy is None or not _has_word(run) or run.notes.is_proved:
         reconciler.is_ready.set()
     else:
         _demand_proof(run, assembly, stop, world)
@@ -83,7 +80,7 @@ async def _remedy(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) 
 
 def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | None:
     """Return the highest fid at the run's start. Once something may have been sent, rows of its own lie above."""
-    floor: int | None = run.log.state.notes.get(FLOOR_NOTE)
+    floor = run.notes.highest_fid
     if (
         floor is None
         and not run.log.state.lanes
@@ -91,7 +88,7 @@ def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | Non
         and endpoint.highest_fid is not None
     ):
         floor = endpoint.highest_fid
-        run.log.note(FLOOR_NOTE, floor)
+        run.notes.highest_fid = floor
     return floor
 
 
@@ -130,8 +127,8 @@ def _demand_proof(run: OpenRun, assembly: Assembly, stop: Stop, world: Runtime) 
         await run.log.sync()
 
     async def proved() -> None:
-        run.log.note(PROOF_NOTE, True)
-        run.log.note(UNSENT_NOTE, [])
+        run.notes.is_proved = True
+        run.notes.set_unsent(())
         await run.log.sync()
         delivery.prove = delivery.before_alone = reconciler.on_found = None
         reconciler.is_unproved = False

@@ -11,7 +11,7 @@ from itertools import chain, groupby
 
 from loader.checkpoint import AmbiguousLine, CheckpointLog
 from loader.delivery.delivery import Parts
-from loader.delivery.order import place_of, ranges_of
+from loader.delivery.order import place_of
 from loader.errors import SourceError
 from loader.model import Record, Rejected, Window
 from loader.reading.cursor import Cursor
@@ -21,7 +21,7 @@ from loader.reading.source import CHANGED_HINT
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.reconcile.reconciler import Reconciler
 from loader.reconcile.strategies import AskingUpdates
-from loader.runs.directory import UNSENT_NOTE
+from loader.runs.notes import Notes
 
 INTERRUPTED = "the process ended before the answer was known"
 FORGOTTEN = "the log came back shorter than it was, and does not know the line"
@@ -43,7 +43,7 @@ class Resume:
         """Lines that earlier executions left ambiguous and that can be asked about now."""
         self.unsent = {
             (source, number)
-            for source, first, last in log.state.notes.get(UNSENT_NOTE) or ()
+            for source, first, last in Notes.of(log).unsent
             for live in log.state.open_windows()
             if live.window.source == source
             for number in range(max(first, live.window.first), min(last + 1, live.window.end))
@@ -76,7 +76,7 @@ class Resume:
     def note_unsent(self) -> None:
         """Note which lines have certainly not left: those that wait, and those that are not work yet."""
         places = {place_of(record) for record in chain(self._parts.work.unsent(), *self.coming)}
-        self._log.note(UNSENT_NOTE, ranges_of(places | self.unsent))
+        Notes.of(self._log).set_unsent(places | self.unsent)
 
     async def _reopen(self, reader: AnyReader) -> None:
         windows = [live for live in self._log.state.open_windows() if live.window.source == reader.source]

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
+from loader.checkpoint.format import line_runs
 from loader.checkpoint.intended import marked_ends
 from loader.checkpoint.repair.refill import fill, gaps_of, windows_behind
 from loader.checkpoint.repair.rewrite import Repair
@@ -22,7 +23,8 @@ from loader.reading.source import CHANGED_HINT
 from loader.reading.windows import WindowBuilder
 from loader.runs import directory as run_directory
 from loader.runs.check_report import LogReport
-from loader.runs.directory import END_NOTE, UNSENT_NOTE, RunInfo
+from loader.runs.directory import RunInfo
+from loader.runs.notes import END, UNSENT, Notes
 from loader.runs.plan import asks_first
 from loader.runs.reread import SourcesAgain
 from loader.settings import (
@@ -36,7 +38,6 @@ from loader.settings import (
 from loader.targets import build_target
 
 _NOBODY = Secret("none")
-_END_OF_SOURCE = "end_of_source_{}"
 
 
 def check_log(directory: Path) -> LogReport:
@@ -117,15 +118,15 @@ class _Work:
 
     def fill(self) -> list[int]:
         """Read forgotten lines again; return the sources where a resume must ask on by itself. Errors: SourceError."""
-        notes = self.repair.salvage.notes
+        notes = Notes(self.repair.salvage.notes)
         sources = len(self._info.sources)
-        named = {source: notes.get(_END_OF_SOURCE.format(source)) for source in range(sources)}
+        ends = ((source, notes.end_of_source(source)) for source in range(sources))
         left_to_asking = fill(
             self.repair.salvage,
             self._again,
             sources=sources,
             window_lines=self._window_lines,
-            least_ends={source: line for source, line in named.items() if isinstance(line, int)},
+            least_ends={source: line for source, line in ends if line is not None},
             marked_ends=self._marked_ends,
             is_asked_first=asks_first(self._info.settings, self._info.options),
         )
@@ -145,9 +146,9 @@ class _Work:
 
     def write(self, *, is_changed: bool) -> list[str]:
         """Write both files. `is_changed`: a line came into doubt, so the run is not at its end."""
-        stale = self.repair.salvage.stale_notes & {UNSENT_NOTE, END_NOTE}
+        stale = self.repair.salvage.stale_notes & {UNSENT, END}
         try:
-            return self.repair.write(stale | ({END_NOTE} if is_changed else set()))
+            return self.repair.write(stale | ({END} if is_changed else set()))
         except OSError as error:
             raise _unusable(self._directory, error) from None
 
@@ -165,22 +166,13 @@ class _Work:
             counts=self.repair.counts(),
             findings=tuple(found.findings),
             doubtful=tuple(
-                (source, *lines) for source in sorted(doubtful) for lines in _ranges(sorted(doubtful[source]))
+                (source, first, end - 1)
+                for source in sorted(doubtful)
+                for first, end in line_runs(sorted(doubtful[source]))
             ),
             behind=tuple((source, self.repair.salvage.end_of(source)[0] - 1, most) for source, most in behind.items()),
             has_sources=len(self._info.sources) > 1,
         )
-
-
-def _ranges(lines: list[int]) -> list[tuple[int, int]]:
-    """Join lines into ranges, the last one included."""
-    ranges: list[tuple[int, int]] = []
-    for line in lines:
-        if ranges and ranges[-1][1] == line - 1:
-            ranges[-1] = (ranges[-1][0], line)
-        else:
-            ranges.append((line, line))
-    return ranges
 
 
 def _unusable(directory: Path, error: OSError) -> LogStorageFailed:

@@ -23,7 +23,8 @@ from loader.reading.readers import AnyReader, FileReader, PipeReader
 from loader.reading.source import CHANGED_HINT, FileSource
 from loader.reading.spool import Spool
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.directory import RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.notes import Notes
 from loader.runs.plan import LoadPlan, asks_first
 from loader.runtime import Runtime
 from loader.urls import default_base_url, origin
@@ -39,6 +40,11 @@ class OpenRun:
     readers: list[AnyReader]
     is_resumed: bool
     has_grown: bool = False
+
+    @property
+    def notes(self) -> Notes:
+        """Return what earlier executions have noted, and this one may."""
+        return Notes.of(self.log)
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +88,7 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], world: Runtime
         info = replace(recorded, sources=sources)
         if has_grown and info != recorded:
             # Before run.json knows the longer source: after a crash in between it would look like the one that was loaded whole.
-            log.note(END_NOTE, None)
+            Notes.of(log).end = None
             await log.sync()
     except BaseException:
         await log.close()

@@ -19,7 +19,8 @@ from loader.redaction import escape, plain_json
 from loader.report import wording
 from loader.report.report import next_steps
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, METRICS_FILE, STANDARD_INPUT, RunInfo
+from loader.runs.directory import METRICS_FILE, STANDARD_INPUT, RunInfo
+from loader.runs.notes import Notes
 from loader.runs.rejects import count_unsent
 
 TAIL_BYTES = 64 * 1024
@@ -119,7 +120,7 @@ def read_status(directory: Path, info: RunInfo) -> Status:
     """Read how far a run has come. Errors: LogError."""
     state = read_state(directory)
     counts = state.counts
-    end = state.notes.get(END_NOTE) or {}
+    end = Notes(state.notes).end or {}
     unsent = count_unsent(state)
     return Status(
         run=str(directory),

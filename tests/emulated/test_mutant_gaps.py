@@ -26,7 +26,7 @@ from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
 from loader.reconcile import proof
 from loader.reconcile import reconciler as reconcile
-from loader.runs.directory import UNSENT_NOTE
+from loader.runs.notes import Notes
 from tests.emulated.loading import (
     INSERT,
     TABLE,
@@ -181,7 +181,7 @@ async def test_a_crash_while_unsent_lines_are_sent_doubles_none(tmp_path: Path) 
         report = await run(emulator, KEYED, source, tmp_path / "run", concurrency=4)
         assert (report.state, report.reason, report.ambiguous) == ("stopped", "credentials", 0)
         with read_run_directory(tmp_path / "run") as reader:
-            assert reader.state.notes[UNSENT_NOTE]
+            assert Notes(reader.state.notes).unsent
         hang = {"kind": "hang", "when": "after", "operations": ["insert"]}
         emulator.set_faults(*plan_of(hang).faults)
         task = asyncio.create_task(

@@ -392,8 +392,8 @@ DOUBT = (
         "What the last execution knew as unsent stays noted while it is sent: a crash then sends it twice.",
         Edit(
             "loader/pipeline/execution.py",
-            "            self._run.log.note(UNSENT_NOTE, [])\n        self._run.log.note(END_NOTE, None)\n",
-            "            pass\n        self._run.log.note(END_NOTE, None)\n",
+            "            self._run.notes.set_unsent(())\n        self._run.notes.end = None\n",
+            "            pass\n        self._run.notes.end = None\n",
         ),
         by=(GAPS,),
     ),
@@ -509,7 +509,7 @@ FLOW = (
         "What was learnt of the largest body is not kept, and the resume runs into it again.",
         Edit(
             "loader/pipeline/intake.py",
-            '            self._log.note("max_bytes", self.max_bytes)\n',
+            "            Notes.of(self._log).max_bytes = self.max_bytes\n",
             "            pass\n",
         ),
         by=(CANBUS,),

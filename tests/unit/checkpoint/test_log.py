@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Sizes, Spot, State, Tools, iter_ids, read_run_directory
+from loader.checkpoint import CheckpointLog, Sizes, Spot, State, Tools, read_run_directory
 from loader.checkpoint.tools import Worker
 from loader.checkpoint.windows import Slot
 from loader.errors import LogDamaged, LogStorageFailed
@@ -130,7 +130,8 @@ async def test_outcomes_are_synced_without_being_asked(tmp_path: Path) -> None:
     while log._writer.synced_n < log.state.last_n:  # bounded by the test's time limit
         await asyncio.sleep(0.01)
     await log.close()
-    assert list(iter_ids(tmp_path)) == [(0, 1, 1)]
+    with read_run_directory(tmp_path) as run:
+        assert list(run.ids()) == [(0, 1, 1)]
     files = ["checkpoint.intended", "checkpoint.log", "checkpoint.settled"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
