@@ -13,7 +13,6 @@ MIB = 1024 * 1024
 
 AmbiguousPolicy: TypeAlias = Literal["reconcile", "hold", "resend"]
 TransportName: TypeAlias = Literal["auto", "session", "lean"]
-ProgressMode: TypeAlias = Literal["auto", "plain", "none"]
 
 
 class Secret:

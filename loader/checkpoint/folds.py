@@ -8,7 +8,7 @@ outcomes that were amended later brought in. Folds of different ranges never ove
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
@@ -53,9 +53,6 @@ class FoldRef(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<fold {self.source}:{self.first}..{self.end} upto {self.upto}>"
-
-
-BodyReader: TypeAlias = Callable[[FoldRef], Body]
 
 
 class FoldJob(NamedTuple):

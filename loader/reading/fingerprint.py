@@ -15,11 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from isal import isal_zlib
-
 from loader.errors import SourceError
 from loader.reading.cursor import Cursor
-from loader.reading.lines import Block
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
 
 HEAD_BYTES = 64 * 1024
@@ -111,18 +108,6 @@ def verify_opened(opened: Opened, ranges: Iterable[tuple[int, int, int, int]]) -
             raise _differs(opened.name, this, following, "they are not what was loaded")
         if last[-1:] != b"\n" and last and not _is_at_line_end(cursor):
             raise _differs(opened.name, this, following, "the last one has grown")
-
-
-def extend_crc(crc: int, block: Block) -> int:
-    """Go on with the crc32 of a range over all bytes of a block."""
-    if block.too_long_bytes:
-        return join_crc(crc, block.crc, block.too_long_bytes)
-    return zlib.crc32(block.raw, crc)
-
-
-def join_crc(first: int, second: int, second_bytes: int) -> int:
-    """Make the crc32 of two ranges that follow each other out of theirs, without reading them."""
-    return isal_zlib.crc32_combine(first, second, second_bytes)
 
 
 def _is_at_line_end(cursor: Cursor) -> bool:
