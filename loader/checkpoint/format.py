@@ -144,7 +144,7 @@ class Fold(Entry, frozen=True, kw_only=True, tag="fold"):
 
 
 class Packed(msgspec.Struct, frozen=True):
-    """Ids, packed (`packing`)."""
+    """Ids, packed (`id_codec`)."""
 
     form: str
     count: int

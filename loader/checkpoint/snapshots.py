@@ -19,10 +19,10 @@ def snapshot_of(state: State, n: int, s: int, settled: tuple[int, str]) -> Snaps
     windows: list[Intent] = []
     outcomes: list[Outcomes] = []
     doubts: list[Doubt] = []
-    for index in sorted(state.lanes):
-        lane = state.lanes[index]
-        for first in lane.firsts:
-            live = lane.windows[first]
+    for index in sorted(state.sources):
+        source_state = state.sources[index]
+        for first in source_state.firsts:
+            live = source_state.windows[first]
             windows.append(intent_of(live.window, live.last_n, 0))
             fields = _fields_of(live)
             if any(fields.values()):

@@ -31,7 +31,7 @@ _HINT: Final = "Make room or mend the disk, then give the same command again: th
 
 
 class Writer:
-    """The log's growing end."""
+    """The growing end of the log."""
 
     def __init__(self, storage: Storage, file: File, seed: int, next_n: int, worker: Worker) -> None:
         self.file = file
@@ -98,7 +98,7 @@ class Writer:
 
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Have no sync run, and none begin, for as long as the file is swapped or closed."""
+        """Let no sync run or begin while the file is swapped or closed."""
         async with self._holding:
             self._is_held = True
             try:
@@ -127,7 +127,7 @@ class Writer:
             self._wake()
 
     def fail(self, what: str, error: OSError) -> None:
-        """Take notice that the disk failed: the run must stop. What can still be written is."""
+        """Note that the disk failed: the run must stop. What can still be written is written."""
         self.give_up(LogStorageFailed(f"{what}: {error.strerror or type(error).__name__}", _HINT))
 
     def failed_with(self, what: str, error: OSError) -> Exception:
@@ -136,7 +136,7 @@ class Writer:
         return self.failure or error
 
     def give_up(self, failure: Exception) -> None:
-        """Let nobody wait any more. The first failure is the one that is told."""
+        """End all waiting. The first failure is the one that is raised."""
         if self.failure is None:
             self.failure = failure
         for _, waiter in self._waiters:
@@ -156,7 +156,7 @@ class Writer:
             self._is_wanted = self._can_sync = False
 
     def _begin_sync(self) -> None:
-        """Sync what is written now, once; where that cannot be now, behind what is in the way. Never again after a failure."""
+        """Sync what is written now; if a sync runs or the file is held, do it afterwards. Never again after a failure."""
         if self._sync is not None or self._is_held:
             self._is_wanted = True
             return
@@ -182,7 +182,7 @@ class Writer:
             self._begin_sync()
         try:
             self._after_sync()
-        except Exception as error:  # noqa: BLE001 -- the loop would only log it; whoever waits must hear of it
+        except Exception as error:  # noqa: BLE001 -- the loop would only log it; whoever waits must get it
             self.give_up(error)
 
     def _take_note(self, n: int, ended: Ended) -> None:
@@ -206,7 +206,7 @@ class Writer:
             self._timer = None
 
     def _check_name(self) -> OSError | None:
-        """Say what is wrong with the file's name: what was synced under no name is of no use to anybody."""
+        """Return what is wrong with the file's name: a synced file without its name cannot be found again."""
         try:
             is_current = self._storage.is_current(LOG, self.file)
         except OSError as error:

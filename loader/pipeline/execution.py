@@ -109,7 +109,7 @@ class Execution:
         await self._learn()
         if self._run.is_resumed and (reconciler.remedy is not None or settles_only):
             with read_run_directory(self._run.plan.run_directory) as written:
-                intake.reopening.ambiguous = [row for row in written.ambiguous() if not row.is_open]
+                intake.reopening.ambiguous = [row for row in written.ambiguous() if not row.is_unresolved]
         if not self._stop.is_requested:
             await self._assembly.execution.run(self._tick)
         if not self._stop.is_requested:

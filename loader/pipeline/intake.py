@@ -77,7 +77,7 @@ class Intake:
         self.limits = limits
         self._held: list[ReadWindow] = []  # a window that waits for the next one
         # Below it lines were intended before, whatever the log knows of that.
-        self._marked_ends = {reader.source: log.marked_end(reader.source) for reader in readers}
+        self._marked_ends = {reader.source: log.intended_end(reader.source) for reader in readers}
         self.reopening = Resume(
             parts, reconciler, log, limits.window_lines, self._let_go, asks_first=lambda: self.suspicion is not None
         )

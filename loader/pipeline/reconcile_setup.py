@@ -83,7 +83,7 @@ def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | Non
     floor = run.notes.highest_fid
     if (
         floor is None
-        and not run.log.state.lanes
+        and not run.log.state.sources
         and isinstance(endpoint, QueryEndpoint)
         and endpoint.highest_fid is not None
     ):

@@ -44,7 +44,7 @@ class Resume:
         self.unsent = {
             (source, number)
             for source, first, last in Notes.of(log).unsent
-            for live in log.state.open_windows()
+            for live in log.state.unresolved_windows()
             if live.window.source == source
             for number in range(max(first, live.window.first), min(last + 1, live.window.end))
         }
@@ -79,7 +79,7 @@ class Resume:
         Notes.of(self._log).set_unsent(places | self.unsent)
 
     async def _reopen(self, reader: AnyReader) -> None:
-        windows = [live for live in self._log.state.open_windows() if live.window.source == reader.source]
+        windows = [live for live in self._log.state.unresolved_windows() if live.window.source == reader.source]
         if not windows:
             return  # no cursor: lines that were not kept cannot be read again, and need not be
         cursor = reader.cursor()

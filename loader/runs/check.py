@@ -1,7 +1,7 @@
 """`loader log check` and `loader log repair`: what a run's log holds, whether it is sound, and how it becomes so again.
 
-The log alone decides what is known (`checkpoint.examine`, `checkpoint.repair`). This file brings what stands around it: run.json,
-from which a lost header is made anew, and the sources, from which forgotten lines are read again. Nothing is sent.
+The log alone decides what is known (`checkpoint.repair`). This file adds what stands beside it: run.json, from which a lost
+header is made anew, and the sources, from which forgotten lines are read again. Nothing is sent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from loader.checkpoint.format import line_runs
-from loader.checkpoint.intended import marked_ends
+from loader.checkpoint.intended import intended_ends
 from loader.checkpoint.repair.refill import fill, gaps_of, windows_behind
 from loader.checkpoint.repair.rewrite import Repair
 from loader.checkpoint.storage import DiskStorage
@@ -88,11 +88,11 @@ class _Work:
         self._target = build_target(info.settings, self._credentials, info.run)
         known = (
             live.window.end - live.window.first
-            for lane in self.repair.salvage.lanes.values()
-            for live in lane.windows.values()
+            for source_state in self.repair.salvage.sources.values()
+            for live in source_state.windows.values()
         )
         self._window_lines = max([sizes_of(self._target.max_records, info.options).window_lines, *known])
-        self._marked_ends = marked_ends(storage, info.run)
+        self._intended_ends = intended_ends(storage, info.run)
         self._again = SourcesAgain(directory, info, WindowBuilder(self._target, self._window_lines))
 
     def __enter__(self) -> Self:
@@ -111,7 +111,7 @@ class _Work:
         found: dict[int, int | None] = {}
         for source in range(len(self._info.sources)):
             windows = windows_behind(self.repair.salvage, source)
-            marked = self._marked_ends.get(source, 1) - self.repair.salvage.end_of(source)[0]
+            marked = self._intended_ends.get(source, 1) - self.repair.salvage.end_of(source)[0]
             if windows is None or windows or marked > 0:
                 found[source] = None if windows is None else max(windows * self._window_lines, marked)
         return found
@@ -127,7 +127,7 @@ class _Work:
             sources=sources,
             window_lines=self._window_lines,
             least_ends={source: line for source, line in ends if line is not None},
-            marked_ends=self._marked_ends,
+            intended_ends=self._intended_ends,
             is_asked_first=asks_first(self._info.settings, self._info.options),
         )
         if self.repair.salvage.orphans:
@@ -139,8 +139,8 @@ class _Work:
     def doubt(self) -> dict[int, list[int]]:
         """Put lines in doubt, and return them by source. Errors: SourceError.
 
-        An update that was overtaken by a later one of the same row must not be sent again: `reopening` sees that of ambiguous
-        lines, since among open ones it does not happen.
+        An update that a later one of the same row has overtaken must not be sent again. A resume looks for that among ambiguous
+        lines only, since among unresolved ones it cannot happen; so the lines of an update run become ambiguous.
         """
         return self.repair.doubt(self._again.places if isinstance(self._info.settings, OzariUpdate) else None)
 

@@ -1,6 +1,6 @@
 """The rejected and the ambiguous records, each with its line, derived from the log and the source; nothing of it is stored.
 
-It must not change anything. Where a source is gone or has changed, the facts of the log are still told, and the lines are left
+It must not change anything. If a source is gone or has changed, the facts of the log are still listed, and the lines are left
 out with a warning. Rows come by source and line, so every source is read once, forwards.
 """
 
@@ -71,7 +71,9 @@ def ambiguous(directory: Path) -> Iterator[Listed]:
     with read_run_directory(directory) as run:
         unsent = Notes(run.state.notes).unsent
         for row in run.ambiguous():
-            if not (row.is_open and any(s == row.source and first <= row.line <= last for s, first, last in unsent)):
+            if not (
+                row.is_unresolved and any(s == row.source and first <= row.line <= last for s, first, last in unsent)
+            ):
                 yield Listed(row.source, row.line, row.offset, "target", "ambiguous", row.outcome.reason)
 
 

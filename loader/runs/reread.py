@@ -1,6 +1,6 @@
 """The sources of a run, read once more in windows, for a log that has forgotten some of their lines.
 
-It reads and compares; what the lines mean is told by the sorter that a load uses. Standard input is read from where it was kept.
+It reads and compares; the WindowBuilder of a load checks the lines. Standard input is read from where it was kept.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ async def test_an_open_line_that_changed_is_not_sent(tmp_path: Path) -> None:
     with running(plan_of(refused)) as emulator:
         await run(emulator, INSERT, source, tmp_path / "run", concurrency=4)
         with read_run_directory(tmp_path / "run") as reader:
-            line = max(line for live in reader.state.open_windows() for line in live.unresolved_lines())
+            line = max(line for live in reader.state.unresolved_windows() for line in live.unresolved_lines())
         status, lines = source.stat(), source.read_bytes().splitlines(keepends=True)
         lines[line - 1] = lines[line - 1].replace(b"old", b"new", 1)
         source.write_bytes(b"".join(lines))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, read_run_directory
-from loader.checkpoint.intended import marked_ends
+from loader.checkpoint.intended import intended_ends
 from loader.checkpoint.repair.refill import fill
 from loader.checkpoint.repair.rewrite import Repair
 from loader.checkpoint.windows import Exceptional, Slot
@@ -92,7 +92,7 @@ class Writer:
 
     async def step(self, log: CheckpointLog) -> None:
         open_lines = [
-            (live.window.source, line) for live in log.state.open_windows() for line in live.unresolved_lines()
+            (live.window.source, line) for live in log.state.unresolved_windows() for line in live.unresolved_lines()
         ]
         choice = self.draw.random()
         if choice < 0.35 or not open_lines:
@@ -240,7 +240,7 @@ def repair(disk: Any, tools: Tools, sources: int, *, is_asked_first: bool = Fals
             sources=sources,
             window_lines=WINDOW_LINES,
             least_ends={},
-            marked_ends=marked_ends(disk, RUN),
+            intended_ends=intended_ends(disk, RUN),
             is_asked_first=is_asked_first,
         )
         work.doubt()

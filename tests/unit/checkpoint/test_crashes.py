@@ -48,7 +48,7 @@ class World:
 
     async def step(self, log: CheckpointLog) -> None:
         choice = self.draw.random()
-        open_lines = [line for live in log.state.open_windows() for line in live.unresolved_lines()]
+        open_lines = [line for live in log.state.unresolved_windows() for line in live.unresolved_lines()]
         fresh = [line for line in open_lines if self.intended.get(line) is False]
         if choice < 0.15 or not fresh:
             await self.intend(log)

@@ -38,7 +38,7 @@ async def new(tools: Tools, *ends: int) -> CheckpointLog:
 def reasons(disk: Any) -> dict[tuple[int, int], str]:
     """Return what `loader ambiguous` shows of lines without an outcome, those with the general reason left out."""
     with read_run_directory(NOWHERE, storage=disk) as run:
-        rows = [row for row in run.ambiguous() if row.is_open]
+        rows = [row for row in run.ambiguous() if row.is_unresolved]
         return {(row.source, row.line): row.outcome.reason for row in rows if "no outcome" not in row.outcome.reason}
 
 
@@ -87,7 +87,7 @@ async def test_an_outcome_ends_the_doubt_whatever_comes_first(disk: Any, tools: 
     assert log.state.counts.created == 2
     await log.close()
     with read_run_directory(NOWHERE, storage=disk) as run:
-        assert [(row.line, row.outcome.reason) for row in run.ambiguous() if not row.is_open] == [(2, "held")]
+        assert [(row.line, row.outcome.reason) for row in run.ambiguous() if not row.is_unresolved] == [(2, "held")]
 
 
 async def test_no_sync_is_made_for_it(disk: Any, tools: Tools) -> None:
@@ -99,7 +99,7 @@ async def test_no_sync_is_made_for_it(disk: Any, tools: Tools) -> None:
     assert reasons(disk) == {(0, 1): RESET}
     disk.cut_power(random.Random(1))
     again = await CheckpointLog.open(NOWHERE, RUN, tools=tools)  # lost or not: the line stands open, and is asked for
-    assert [live.unresolved_lines() for live in again.state.open_windows()] == [list(range(1, 10))]
+    assert [live.unresolved_lines() for live in again.state.unresolved_windows()] == [list(range(1, 10))]
     again.doubt(spot(2), RESET)
     again.settle([spot(9)], [Created(9)])
     await again.sync()

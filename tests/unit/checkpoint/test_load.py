@@ -270,7 +270,7 @@ async def test_the_lock_goes_over_to_a_new_generation(tmp_path: Path, tools: Too
         line += 8
         await log.sync()
         await asyncio.sleep(0)  # what is due begins behind the sync
-        await log._upkeep.wait()
+        await log._compactor.wait()
         with pytest.raises(LogLocked):
             await CheckpointLog.open(tmp_path, RUN)
         assert read_state(tmp_path).counts == log.state.counts

@@ -49,9 +49,9 @@ def summary(state: State) -> dict[str, Any]:
     return {
         "counts": state.counts,
         "notes": state.notes,
-        "open": [(live.window, live.unresolved_lines(), live.doubts) for live in state.open_windows()],
-        "settled": {source: state.settled(source) for source in state.lanes},
-        "ends": {source: state.last_intent_end(source) for source in state.lanes},
+        "open": [(live.window, live.unresolved_lines(), live.doubts) for live in state.unresolved_windows()],
+        "settled": {source: state.settled(source) for source in state.sources},
+        "ends": {source: state.last_intent_end(source) for source in state.sources},
         "bound": state.bound,
     }
 
@@ -281,7 +281,7 @@ async def test_on_a_full_disk_the_ballast_makes_room_for_what_is_in_flight(disk:
     with pytest.raises(LogStorageFailed, match="the disk is full"):
         await log.sync()
     assert "checkpoint.ballast" not in disk.names
-    open_lines = [line for live in log.state.open_windows() for line in live.unresolved_lines()]
+    open_lines = [line for live in log.state.unresolved_windows() for line in live.unresolved_lines()]
     assert len(open_lines) == end - 1  # the intent that met the full disk was written whole
     log.settle(spots(*open_lines[:5]), [Created(line) for line in open_lines[:5]])
     await asyncio.sleep(0)
