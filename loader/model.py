@@ -224,9 +224,8 @@ Finding: TypeAlias = Found | Absent | Undecided
 # --- counts: the tally of a run -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many lines ended how, over all executions of a run.
+class Counts(Struct, omit_defaults=True):
+    """How many lines ended how, over all executions of a run; a fold has its own in the log, by these names.
 
     `lines` counts physical lines that were reached. `unchanged` is part of `updated`, `ids_unknown` part of `created`.
     """
@@ -244,6 +243,11 @@ class Counts:
     def settled(self) -> int:
         """Count the lines whose fate is written down; in a finished run it equals `lines`."""
         return self.created + self.updated + self.rejected + self.ambiguous + self.skipped_blank
+
+    def merge(self, other: Counts) -> None:
+        """Add all of another's."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Window(NamedTuple):

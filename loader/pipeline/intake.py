@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from loader.checkpoint.notes import Notes
 from loader.delivery.delivery import Parts
 from loader.delivery.settlement import Sink
 from loader.delivery.unsent import Unsent
@@ -76,7 +77,7 @@ class Intake:
         self._reads_new = demand.reads_new
         self._held: list[ReadWindow] = []  # a window that waits for the next one
         # Lines below were intended before, whether or not the log still knows it.
-        self._marked_ends = {reader.source: run.log.marked_end(reader.source) for reader in run.readers}
+        self._intended_ends = {reader.source: run.log.intended_end(reader.source) for reader in run.readers}
 
     @property
     def is_waiting(self) -> bool:
@@ -92,7 +93,7 @@ class Intake:
         for reader in self._readers if self._reads_new else ():
             if not await self._read(reader):
                 return
-            self._log.note(f"end_of_source_{reader.source}", self._log.state.last_intent_end(reader.source)[0])
+            Notes.of(self._log).set_end_of_source(reader.source, self._log.state.last_intent_end(reader.source)[0])
 
     # --- new lines -----------------------------------------------------------------------------------------------------
 
@@ -177,7 +178,7 @@ class Intake:
         await self._log.intend([window.window() for window in windows])
         for window in windows:
             self._parts.settlement.refuse(*window.refusals())
-            is_marked = window.first_line < self._marked_ends[window.source]
+            is_marked = window.first_line < self._intended_ends[window.source]
             if self._shortened_log is not None and (self._shortened_log.is_on or is_marked):
                 await self._shortened_log.release(window.records)
             else:

@@ -24,7 +24,7 @@ from loader.pipeline.session import NewTransport, Session
 from loader.reconcile.reconciler import Decision
 from loader.report.progress import Observer
 from loader.report.report import Report
-from loader.runs.directory import END_NOTE, sizes_of
+from loader.runs.directory import sizes_of
 from loader.runs.opening import OpenRun, open_run
 from loader.runs.plan import DryRun, LoadPlan
 from loader.runtime import Runtime
@@ -110,7 +110,7 @@ async def carry_out(session: Session, execution: Execution) -> Report:
 
 def finished_report(run: OpenRun) -> Report | None:
     """Return the report of a run that is finished and has nothing left to do, or None."""
-    end = run.log.state.notes.get(END_NOTE)
+    end = run.notes.end
     if not run.is_resumed or run.has_grown or not end or end["state"] != "finished":
         return None
     if end.get("sizes") != sizes_of(run.info.sources):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loader.delivery.claim import PROOF_NOTE, Prover
+from loader.delivery.claim import Prover
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
@@ -48,7 +48,7 @@ async def find_out(session: Session, decision: Decision | None) -> Setup:
         strategy = await _strategy(session)
     accepted = Updated() if settings.is_update else Created(None)
     policy = Policy(options.settle_seconds, strategy, sends_blindly, decision, accepted)
-    if strategy is None or not settings.needs_proof or run.log.state.notes.get(PROOF_NOTE):
+    if strategy is None or not settings.needs_proof or run.notes.is_proved:
         return Setup(policy)
     return Setup(policy, _prover(session, strategy))
 
@@ -77,15 +77,15 @@ async def _strategy(session: Session) -> Strategy | None:
 
 def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | None:
     """Return the highest fid at the run's start. Once something may have been sent, rows of its own lie above."""
-    floor: int | None = run.log.state.notes.get(FLOOR_NOTE)
+    floor = run.notes.highest_fid
     if (
         floor is None
-        and not run.log.state.lanes
+        and not run.log.state.sources
         and isinstance(endpoint, QueryEndpoint)
         and endpoint.highest_fid is not None
     ):
         floor = endpoint.highest_fid
-        run.log.note(FLOOR_NOTE, floor)
+        run.notes.highest_fid = floor
     return floor
 
 

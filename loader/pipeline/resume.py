@@ -6,7 +6,7 @@ doubt, and goes to reconciling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
 
 from loader.checkpoint import AmbiguousLine
@@ -61,7 +61,7 @@ class Resume:
             await self._revisit(reader)
 
     async def _reopen(self, reader: Reader) -> None:
-        windows = [live for live in self._log.state.open_windows() if live.window.source == reader.source]
+        windows = [live for live in self._log.state.unresolved_windows() if live.window.source == reader.source]
         if not windows:
             return  # no cursor: lines that were not kept cannot be read again, and need not be
         cursor = reader.cursor()
@@ -71,14 +71,18 @@ class Resume:
             window.refused = [(line, outcome) for line, outcome in window.refused if line.number in open_lines]
             self._parts.settlement.refuse(*window.refusals())
             records = [record for record in window.records if record.number in open_lines]
-            await self._take_up(records)
+            await self._take_up(records, live.doubts)
 
-    async def _take_up(self, records: Sequence[Record]) -> None:
+    async def _take_up(self, records: Sequence[Record], reasons: Mapping[int, str]) -> None:
         """Send what was surely not sent, doubt the rest: in source order, in which records with one lock must go."""
-        for is_unsent, group in groupby(records, lambda record: place_of(record) in self._unsent.earlier):
+
+        def reason_of(record: Record) -> str | None:
+            return None if place_of(record) in self._unsent.earlier else reasons.get(record.number, INTERRUPTED)
+
+        for reason, group in groupby(records, reason_of):
             some = list(group)
-            if not is_unsent:
-                self._doubt(some)
+            if reason is not None:
+                self._doubt(some, reason)
             elif self._sends_unsent:
                 await self._let_go(some)
                 if not self._parts.stop.is_requested:
@@ -144,7 +148,7 @@ class Resume:
                         overtaken.update(by_lock.pop(record.lock, ()))
         return overtaken
 
-    def _doubt(self, records: Sequence[Record], reason: str = INTERRUPTED) -> None:
+    def _doubt(self, records: Sequence[Record], reason: str) -> None:
         reconciler = self._parts.reconciler
         free = self._parts.queue.admit(records, lambda record: reconciler.doubt([record], reason))
         reconciler.doubt(free, reason)

@@ -34,7 +34,6 @@ from loader.transport.choose import choose_transport
 NewTransport: TypeAlias = Callable[..., Transport]
 """Builds a transport. It takes the arguments of `SessionTransport`."""
 
-RATE_NOTE = "rate"
 MAX_WARNINGS = 1_000
 SPARE_CONNECTIONS = 4
 """For look-ups and probes, which have no worker's slot."""
@@ -57,7 +56,7 @@ class Session:
         self.target = build_target(run.plan.target, run.plan.credentials, run.info.run)
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)
-        self.throttle = new_throttle(options, run.log.state.notes.get(RATE_NOTE), runtime)
+        self.throttle = new_throttle(options, run.notes.rate, runtime)
         self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
         self.preflight = Preflight(self.sender, self.target, stop, runtime, options.patience_seconds)
         self.telemetry = Telemetry(run, self.sender, self.throttle, self.sizes.concurrency, runtime)

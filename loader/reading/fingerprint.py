@@ -15,13 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from isal import isal_zlib
-
 from loader.errors import SourceError
 from loader.reading.cursor import Cursor
 from loader.reading.format import Format
 from loader.reading.formats import format_of
-from loader.reading.lines import Block
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
 from loader.settings import Options
 
@@ -114,18 +111,6 @@ def verify_opened(opened: Opened, source_format: Format, ranges: Iterable[tuple[
             raise _differs(opened.name, this, following, "they are not what was loaded")
         if last and not source_format.goes_on(cursor, last[-1:]):
             raise _differs(opened.name, this, following, "the last one has grown")
-
-
-def extend_crc(crc: int, block: Block) -> int:
-    """Go on with the crc32 of a range over all bytes of a block."""
-    if block.too_long_bytes:
-        return join_crc(crc, block.crc, block.too_long_bytes)
-    return zlib.crc32(block.raw, crc)
-
-
-def join_crc(first: int, second: int, second_bytes: int) -> int:
-    """Compute the crc32 of two adjacent ranges from theirs, without reading them."""
-    return isal_zlib.crc32_combine(first, second, second_bytes)
 
 
 def _differs(name: str, this: Range, following: Range | None, why: str) -> SourceError:

@@ -87,11 +87,6 @@ def cut(data: bytes, names: Collection[str]) -> tuple[bytes, bytes]:
     return b"{" + b",".join(named) + b"}", b"{" + b",".join(rest) + b"}"
 
 
-def insert_first(data: bytes, member: bytes) -> bytes:
-    """Put one member (`"name":value`) before those of a validated, non-empty object."""
-    return b"{" + member + b"," + data[1:]
-
-
 def text_of(fields: dict[str, Any], data: bytes, name: str) -> str | None:
     """Return the text of a member used as a key, or None if it is missing or cannot be one.
 

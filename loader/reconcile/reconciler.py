@@ -88,7 +88,6 @@ class Reconciler:
 
     @property
     def pending(self) -> int:
-        """Count the records in doubt now."""
         return len(self._pending)
 
     # --- into doubt ----------------------------------------------------------------------------------------------------
@@ -100,6 +99,7 @@ class Reconciler:
         if self._policy.sends_blindly:
             self.duplicates.blind += len(records)
             for record in records:
+                self._settlement.keep_reason(record, reason)
                 self._queue.defer(QueuedChunk(Chunk((record,)), attempts=1), EARLY_LOOK_SECONDS)
             return
         now = self._runtime.clock()
@@ -114,6 +114,7 @@ class Reconciler:
             doubt = Doubt(record, reason, now - age_seconds)
             self._pending.add(place_of(record))
             self._wait(doubt, now)
+            self._settlement.keep_reason(record, reason)
 
     def _wait(self, doubt: Doubt, now: float) -> None:
         strategy = self.strategy

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import orjson
 
 from loader.errors import UsageError
@@ -47,7 +48,7 @@ class LogFile:
     def sample(self, sample: Sample) -> None:
         if sample.seconds >= self._next_seconds:
             self._next_seconds = sample.seconds + self._every_seconds
-            self.write("info", "sample", asdict(sample))
+            self.write("info", "sample", asdict(sample) | {"counts": msgspec.structs.asdict(sample.counts)})
 
     def warned(self, text: str) -> None:
         self.write("warning", "warned", {"text": text})

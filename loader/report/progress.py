@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import orjson
+from msgspec.structs import asdict
 
 from loader.redaction import escape
 from loader.report import wording
@@ -164,7 +165,8 @@ class MetricsFile:
 
     def _append(self, sample: Sample) -> None:
         if self._descriptor is not None:
-            line = orjson.dumps({"time": self._wall_time(), "sample": sample}, option=orjson.OPT_APPEND_NEWLINE)
+            values = {"time": self._wall_time(), "sample": sample}
+            line = orjson.dumps(values, default=asdict, option=orjson.OPT_APPEND_NEWLINE)
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, line)
 

@@ -121,7 +121,7 @@ class Report:
     @property
     def counts(self) -> Counts:
         """Return the counts of lines as one value."""
-        return Counts(**{field.name: getattr(self, field.name) for field in fields(Counts)})
+        return Counts(*(getattr(self, name) for name in Counts.__struct_fields__))
 
     @property
     def exit_code(self) -> int:

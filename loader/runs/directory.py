@@ -2,7 +2,7 @@
 
 run.json is written whole or not at all (a new file, synced, then renamed) and never holds a secret. The checkpoint log
 alone is the truth about records; run.json ties the log to a target, a tenant and a source, and keeps the run id so that a
-lost header can be built again. This file knows nothing of the log's content.
+lost header can be built again. This file knows nothing of the log's content: `checkpoint.peek` reads its header.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from loader.checkpoint import Header, NoHeader, peek
 from loader.errors import LogDamaged, LogError, LogStorageFailed, RunMismatch, UsageError
 from loader.settings import CHANGEABLE, Options, TargetSettings
 from loader.targets.base import Identity
@@ -28,13 +29,7 @@ SPOOL_FILE = "source.zst"
 """The kept lines of standard input."""
 FORMAT_VERSION = 1
 
-# Notes in the log that are read beside a run: the report of the last execution, and what it certainly never sent.
-END_NOTE = "end"
-UNSENT_NOTE = "unsent"
-
 STANDARD_INPUT = "-"
-MAX_HEADER_BYTES = 16 * 1024 * 1024
-"""A run of many thousand files has a long first line; a log without line feeds is not read whole."""
 NEW_RUN_HINT = "load into another run directory: --run NEW"
 
 
@@ -171,7 +166,7 @@ def locate_source(info: SourceInfo, directory: Path) -> str:
 
 def exists(directory: Path) -> bool:
     """Say whether a run was begun here. Errors: UsageError if the directory is something else."""
-    if (directory / RUN_FILE).exists() or ((directory / LOG_FILE).exists() and not _is_unborn(directory)):
+    if (directory / RUN_FILE).exists() or _peek(directory) not in (NoHeader.NO_LOG, NoHeader.UNBORN):
         return True
     if directory.exists() and not (directory.is_dir() and all(_is_ours(path.name) for path in directory.iterdir())):
         raise UsageError(f"{directory} exists and is not a run directory", "name a new directory: --run NEW")
@@ -183,16 +178,11 @@ def _is_ours(name: str) -> bool:
     return name.startswith((RUN_FILE, "checkpoint."))
 
 
-def _is_unborn(directory: Path) -> bool:
-    """Say whether a crash came before the log was made: it has no whole header, and nothing after it.
-
-    The header is durable before the second file is made, both before run.json is, and all before anything is sent.
-    """
-    settled = directory / SETTLED_FILE
-    with (directory / LOG_FILE).open("rb") as file:
-        header, rest = file.readline(MAX_HEADER_BYTES), file.read(MAX_HEADER_BYTES)
-    is_alone = b'{"t":' not in rest and not (settled.exists() and settled.stat().st_size)
-    return is_alone and not (header.endswith(b"\n") and _header_of(header))  # a header without its line end is none yet
+def _peek(directory: Path) -> Header | NoHeader:
+    try:
+        return peek(directory)
+    except OSError as error:
+        raise LogError(f"{directory / LOG_FILE} cannot be read: {error.strerror}", "check its permissions") from None
 
 
 def clear_unborn(directory: Path) -> None:
@@ -213,7 +203,7 @@ def read(directory: Path) -> RunInfo:
         data = (directory / RUN_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if exists(directory):
-            return _read_header(directory / LOG_FILE)
+            return _from_log(directory)
         raise UsageError(
             f"no such run: {directory}", "a load prints the name of its run directory; it ends in .run"
         ) from None
@@ -222,19 +212,14 @@ def read(directory: Path) -> RunInfo:
     return decode(data)
 
 
-def _read_header(log: Path) -> RunInfo:
-    with log.open("rb") as file:
-        info = _header_of(file.readline(MAX_HEADER_BYTES))
-    if info is None:
-        raise LogDamaged(f"{RUN_FILE} is missing beside {log}", "restore it from a backup")
-    return info
-
-
-def _header_of(line: bytes) -> RunInfo | None:
+def _from_log(directory: Path) -> RunInfo:
+    header = _peek(directory)
     try:
-        return decode(msgspec.json.encode(msgspec.json.decode(line, type=dict[str, Any])["bound"]))
-    except (msgspec.MsgspecError, KeyError, LogDamaged):
-        return None
+        if isinstance(header, Header):
+            return decode(msgspec.json.encode(header.bound))
+    except LogDamaged:
+        pass  # a header of something else than a load
+    raise LogDamaged(f"{RUN_FILE} is missing beside {directory / LOG_FILE}", "restore it from a backup")
 
 
 def write(directory: Path, info: RunInfo) -> None:

@@ -11,12 +11,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from loader.checkpoint import iter_ids
+from loader.checkpoint import read_run_directory
 from loader.model import RecordId
 from loader.reading.blocks import LinesByNumber
 from loader.reading.parsing import text_of
 from loader.runs.directory import RunInfo
-from loader.runs.rejects import Warn, reopen
+from loader.runs.rejects import Warn, reopen_or_warn
 from loader.settings import TargetSettings
 from loader.targets.stamps import Stamps
 
@@ -34,16 +34,17 @@ class CreatedRow(NamedTuple):
 def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[CreatedRow]:
     """Yield the created records of a run, by source and line."""
     keys = Keys(info.settings, info.run)
-    for source, group in groupby(iter_ids(directory), key=lambda row: row[0]):
-        opened = reopen(info, source, directory, warn)
-        lines = LinesByNumber(opened, source, info.options, warn)
-        try:
-            for _, number, record_id in group:
-                offset, data = lines.find(number)
-                yield CreatedRow(source, number, offset, record_id, keys.of(source, number, data, lines))
-        finally:
-            if opened is not None:
-                opened.close()
+    with read_run_directory(directory) as run:
+        for source, group in groupby(run.ids(), key=lambda row: row.source):
+            opened = reopen_or_warn(info, source, directory, warn)
+            lines = LinesByNumber(opened, source, info.options, warn)
+            try:
+                for _, number, record_id in group:
+                    offset, data = lines.find(number)
+                    yield CreatedRow(source, number, offset, record_id, keys.of(source, number, data, lines))
+            finally:
+                if opened is not None:
+                    opened.close()
 
 
 class Keys:

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from loader.checkpoint import CheckpointLog, Tools, read_run_directory
+from loader.checkpoint.notes import Notes
 from loader.errors import LogLocked, LogStorageFailed, SourceError, UsageError
 from loader.reading.fingerprint import check, identify, verify_ranges
 from loader.reading.readers import Reader
@@ -24,7 +25,7 @@ from loader.reading.source import CHANGED_HINT, FileSource
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.directory import RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 from loader.runs.plan import LoadPlan
 from loader.runtime import Runtime
 from loader.settings import asks_first
@@ -41,6 +42,11 @@ class OpenRun:
     readers: list[Reader]
     is_resumed: bool
     has_grown: bool = False
+
+    @property
+    def notes(self) -> Notes:
+        """Return what earlier executions have noted, and this one may."""
+        return Notes.of(self.log)
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +90,7 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runti
         info = replace(recorded, sources=sources)
         if has_grown and info != recorded:
             # Before run.json knows the longer source: after a crash in between it would look like the one that was loaded whole.
-            log.note(END_NOTE, None)
+            Notes.of(log).end = None
             await log.sync()
     except BaseException:
         await log.close()

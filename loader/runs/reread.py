@@ -64,11 +64,17 @@ class SourcesAgain:
     def _is_gone(self, source: int) -> bool:
         return self._info.sources[source].path == STANDARD_INPUT and not self._info.options.is_kept
 
+    def _reopen(self, source: int) -> Opened:
+        try:
+            return reopen(self._info, source, self._directory)
+        except SourceError as error:
+            hint = "Put the source back where it was, then repair again."
+            raise SourceError(f"forgotten lines must be read again: {error.message}", hint) from None
+
     def _drafts(
         self, source: int, line: int, offset: int, *, end_line: int | None = None, end_offset: int | None = None
     ) -> Iterator[ReadWindow]:
-        opened = reopen(self._info, source, self._directory, _refuse)
-        assert opened is not None  # noqa: S101 - `_refuse` raises where it would be None
+        opened = self._reopen(source)
         try:
             source_format = format_of(opened, self._info.options)
             windows = WindowBuilder(self._target, self._window_lines, source_format)
@@ -106,10 +112,3 @@ def _whole(blocks: Iterable[Block], opened: Opened) -> Iterator[Block]:
             block = block.first(len(block.lines) - 1)  # noqa: PLW2901 - the same block, less its last line
         if block.lines or block.too_long_bytes:
             yield block
-
-
-def _refuse(text: str) -> None:
-    message = text.removesuffix("; its lines are left out")
-    raise SourceError(
-        f"forgotten lines must be read again: {message}", "Put the source back where it was, then repair again."
-    )

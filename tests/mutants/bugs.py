@@ -74,8 +74,8 @@ FOURTEEN = (
         "Intents are kept in memory, and reach the log with the outcomes behind them, a moment later.",
         Edit(
             "loader/checkpoint/log.py",
-            "            self._turn.say(window)\n        await self.sync()\n",
-            "            self._turn.say(window)\n"
+            "            self._turn.add(window)\n        await self.sync()\n",
+            "            self._turn.add(window)\n"
             "            self.state.apply(self._entries(window, self._writer.next_n)[0])\n",
         ),
         Edit(
@@ -96,8 +96,8 @@ FOURTEEN = (
         "An intent is written, but a power loss may take it while its records are on their way.",
         Edit(
             "loader/checkpoint/log.py",
-            "            self._turn.say(window)\n        await self.sync()\n",
-            "            self._turn.say(window)\n        self._flush()\n",
+            "            self._turn.add(window)\n        await self.sync()\n",
+            "            self._turn.add(window)\n        self._flush()\n",
         ),
         by=(CHECKPOINT,),
     ),
@@ -516,7 +516,7 @@ FLOW = (
         "What was learnt of the largest body is not kept, and the resume runs into it again.",
         Edit(
             "loader/delivery/packer.py",
-            "            self._log.note(MAX_BYTES_NOTE, self.max_bytes)\n",
+            "            self._notes.max_bytes = self.max_bytes\n",
             "            pass\n",
         ),
         by=(CANBUS,),
