@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,15 +103,15 @@ class Intake:
     async def _read(self, reader: AnyReader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
         sorter = WindowBuilder(self._parts.target, self.limits.window_lines)
+        number, offset = self._log.state.last_intent_end(reader.source)
         try:
-            return await self._read_lines(reader, sorter)
+            async with aclosing(reader.blocks(offset, number)) as blocks:  # a limit or a stop leaves it before its end
+                return await self._read_lines(reader, blocks, sorter)
         except SourceError:
             await self._flush(reader, sorter)  # lines before the fault are good
             raise
 
-    async def _read_lines(self, reader: AnyReader, sorter: WindowBuilder) -> bool:
-        number, offset = self._log.state.last_intent_end(reader.source)
-        blocks = reader.blocks(offset, number)
+    async def _read_lines(self, reader: AnyReader, blocks: AsyncIterator[Block], sorter: WindowBuilder) -> bool:
         is_last = False
         while not is_last and (block := await self._next(blocks)) is not None:
             block, is_last = self._cut(block)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from loader.errors import UsageError
@@ -42,7 +42,7 @@ class FileReader:
         """Return how far the run has come in `total_bytes`; of a compressed file, how far it was read."""
         return self._kept_bytes if self._file.can_seek else self._file.read_bytes
 
-    async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
+    async def blocks(self, offset: int, number: int) -> AsyncGenerator[Block, None]:
         """Read from the line that begins at `offset`."""
         for block in read_blocks(
             self._file, source=self.source, offset=offset, number=number, max_line_bytes=self._max_line_bytes
@@ -89,13 +89,12 @@ class PipeReader:
         opened = self._pipe or self._spool
         return opened.read_bytes if opened else 0
 
-    async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
+    def blocks(self, offset: int, number: int) -> AsyncGenerator[Block, None]:
         """Read what comes, behind what was read before."""
         opened = self._pipe or self._spool
         assert opened is not None  # noqa: S101 -- a run whose lines are not kept always reads the pipe; this tells mypy
         stop = self._pipe.stop if self._pipe else _nothing
-        async for block in from_thread(lambda: self._read(opened, offset, number), stop):
-            yield block
+        return from_thread(lambda: self._read(opened, offset, number), stop)
 
     def cursor(self) -> Cursor:
         """Begin to read kept lines again."""
@@ -144,7 +143,7 @@ def _nothing() -> None:
     """Stop nothing: kept lines never wait."""
 
 
-async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], None]) -> AsyncIterator[Block]:
+async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], None]) -> AsyncGenerator[Block, None]:
     """Yield the blocks of an iterator that may wait for long, read by a daemon thread, one block ahead at most.
 
     `stop` ends the wait of the thread, from any thread.
