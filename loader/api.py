@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class Load:
         self.report = await run_load(self.plan, observer=self._observer)
         return self.report
 
-    async def __aiter__(self) -> AsyncIterator[Done]:
+    async def __aiter__(self) -> AsyncGenerator[Done, None]:
         queue: asyncio.Queue[Done | None] = asyncio.Queue()
         has_room = asyncio.Event()
         has_room.set()

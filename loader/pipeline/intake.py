@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from loader.checkpoint.notes import Notes
@@ -100,15 +101,15 @@ class Intake:
     async def _read(self, reader: Reader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
         builder = WindowBuilder(self._parts.target.shaper, self._limits.window_lines, reader.format)
+        number, offset = self._log.state.last_intent_end(reader.source)
         try:
-            return await self._read_lines(reader, builder)
+            async with aclosing(reader.blocks(offset, number)) as blocks:  # a limit or a stop leaves it before its end
+                return await self._read_lines(reader, blocks, builder)
         except SourceError:
             await self._flush(reader, builder)  # lines before the fault are good
             raise
 
-    async def _read_lines(self, reader: Reader, builder: WindowBuilder) -> bool:
-        number, offset = self._log.state.last_intent_end(reader.source)
-        blocks = reader.blocks(offset, number)
+    async def _read_lines(self, reader: Reader, blocks: AsyncIterator[Block], builder: WindowBuilder) -> bool:
         is_last = False
         while not is_last and (block := await self._next(blocks)) is not None:
             block, is_last = self._cut(block)

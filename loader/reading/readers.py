@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from loader.errors import UsageError
 from loader.reading.blocks import lines_at, read_blocks
@@ -50,16 +50,13 @@ class Reader:
         """Return how far the run has come in `total_bytes`; of a pipe or a compressed file, how much was read."""
         return self._kept_bytes if self._opened.can_seek and not self.is_slow else self._opened.read_bytes
 
-    async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
-        """Read from the line that begins at `offset`."""
+    def blocks(self, offset: int, number: int) -> AsyncGenerator[Block, None]:
+        """Read from the line that begins at `offset`. Whoever leaves before the end has to close it."""
         cursor = Cursor(self._opened)
         if not self.is_slow:
-            for block in self.again(cursor, number, offset):
-                yield block
-            return
+            return _in_loop(self.again(cursor, number, offset))
         stop = self._opened.stop if isinstance(self._opened, StandardInput) else _nothing
-        async for block in from_thread(lambda: self.again(cursor, number, offset), stop):
-            yield block
+        return from_thread(lambda: self.again(cursor, number, offset), stop)
 
     def cursor(self) -> Cursor:
         """Begin to read again; a compressed file is decoded once, however many places are visited."""
@@ -111,7 +108,13 @@ def _nothing() -> None:
     """Stop nothing: reading kept lines never waits."""
 
 
-async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], None]) -> AsyncIterator[Block]:
+async def _in_loop(blocks: Iterator[Block]) -> AsyncGenerator[Block, None]:
+    """Yield the blocks of an iterator that never waits for long."""
+    for block in blocks:
+        yield block
+
+
+async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], None]) -> AsyncGenerator[Block, None]:
     """Yield the blocks of an iterator that may wait for long, read by a daemon thread, one block ahead at most.
 
     `stop` ends the wait of the thread, from any thread.
