@@ -59,6 +59,17 @@ async def test_the_reader_waits_while_more_bytes_are_outstanding_than_allowed(
     assert await has_room(queue) is is_room
 
 
+async def test_a_record_that_has_its_outcome_takes_up_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "MAX_OUTSTANDING_BYTES", 1000)
+    queue = new_queue()
+    records = [line(1, data=bytes(800)), line(2, data=bytes(800))]
+    queue.admit(records)
+    queue.release(records[:1])
+    assert await has_room(queue)
+    queue.admit([line(3, data=bytes(201))])
+    assert not await has_room(queue)
+
+
 @pytest.mark.parametrize("waiting, is_room", [(100, True), (101, False)])
 async def test_the_reader_waits_while_enough_records_wait_for_a_worker(*, waiting: int, is_room: bool) -> None:
     queue = new_queue()

@@ -57,7 +57,8 @@ async def test_the_note_is_durable_when_it_says_so_and_so_is_its_end() -> None:
         ([[0, 19, 30]], {(0, 19), (0, 20)}),  # behind the last intent a line is new
         ([[1, 1, 3]], {(1, 1), (1, 2), (1, 3)}),
         ([[1, 10, 11]], set()),  # of a window that is settled
-        ([[2, 1, 3]], set()),
+        ([[2, 2, 4]], {(2, 4)}),  # of a settled window and an open one
+        ([[3, 1, 3]], set()),
     ],
 )
 @in_virtual_time
@@ -67,6 +68,8 @@ async def test_of_the_note_its_own_lines_are_believed_as_far_as_their_windows_ar
     disk = FakeDisk()
     log = await CheckpointLog.create(NOWHERE, "run", {}, tools=memory_tools(disk))
     await log.intend([window(1, 11), window(11, 21), window(1, 10, source=1), window(10, 12, source=1)])
+    await log.intend([window(1, 4, source=2), window(4, 6, source=2)])
+    log.settle([line(number, source=2) for number in (1, 2, 3)], [Created(3), Created(4), Created(5)])
     log.settle([line(10, source=1), line(11, source=1)], [Created(1), Created(2)])
     log.note(UNSENT_NOTE, ranges)
     await log.close()

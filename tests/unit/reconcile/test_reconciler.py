@@ -104,7 +104,17 @@ async def test_a_target_that_does_not_answer_one_question_is_not_flooded_with_th
         await asyncio.sleep(EARLY_LOOK_SECONDS + 10 * ASK_AGAIN_SECONDS - 0.1)
         assert [at for at, _ in strategy.asked] == [1.0 + ASK_AGAIN_SECONDS * n for n in range(10)]
         assert {len(lines) for _, lines in strategy.asked} == {4}
+        assert {number for _, lines in strategy.asked for number in lines} == set(range(1, 41)), "each has its turn"
         assert it.reconciler.pending == 40
+
+
+@in_virtual_time
+async def test_a_record_of_which_an_answer_says_nothing_is_not_asked_about_at_once() -> None:
+    strategy = Script({1: [NO_ANSWER, FOUND], 2: [FOUND]})
+    async with reconciling(strategy) as it:
+        it.doubt(1, 2)
+        await asyncio.sleep(EARLY_LOOK_SECONDS + ASK_AGAIN_SECONDS + 0.1)
+        assert strategy.asked == [(1.0, [1, 2]), (6.0, [1])]
 
 
 @in_virtual_time
