@@ -11,23 +11,15 @@ from loader.checkpoint.windows import Blank, Exceptional
 from loader.delivery.queue import ChunkQueue
 from loader.delivery.unsent import UNSENT_NOTE
 from loader.errors import SourceError
-from loader.model import Created, Record, Rejected
+from loader.model import Created, Rejected
 from loader.pipeline.intake import Demand, Limits
 from tests.unit.checkpoint.conftest import FakeDisk
 from tests.unit.delivery.memory_run import line
 from tests.unit.pipeline.file_run import FileRun, file_run, intended_lines, write_lines
+from tests.unit.reconcile.asking import NeverProves
 from tests.unit.virtual_loop import in_virtual_time
 
 END_OF_SOURCE = "end_of_source_0"
-
-
-class NeverProves:
-    """A prover whom no record satisfies."""
-
-    is_proved_by_finding = False
-
-    async def prove(self, record: Record, created: Created) -> bool:
-        return False
 
 
 async def steps(run: FileRun, seconds: float = 0.0) -> list[int]:
