@@ -50,14 +50,14 @@ class Chunk(Struct, frozen=True, gc=False):
 class Request(Struct, frozen=True, gc=False):
     """One HTTP request, without the headers that all requests of the target share. The body may hold secrets.
 
-    `is_alone`: it must be the only one on its connection: no answer to an earlier request can be taken for its own there, nor its
+    `is_unpooled`: it gets a connection of its own. No answer to an earlier request can be taken for its own there, nor its
     own for that to a later one.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     body: bytes = b""
-    is_alone: bool = False
+    is_unpooled: bool = False
 
     def __repr__(self) -> str:
         return f"Request(method={self.method!r}, path={self.path!r})"

@@ -1,7 +1,7 @@
 """What every test shares: no fixture, only how hypothesis and signals behave.
 
 The same examples on every run and no deadline: a test that fails must fail again, and none may depend on how busy the
-machine is. The soak looks for new examples instead.
+machine is. The soak looks for new examples instead; `make quick` takes few of the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 from hypothesis import settings
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=20)
 settings.register_profile("searching", deadline=None, database=None, print_blob=True)
 settings.load_profile("searching" if "LOADER_FUZZ_CASES" in os.environ else "repeatable")
 

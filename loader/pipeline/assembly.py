@@ -18,6 +18,7 @@ from loader.pipeline.intake import Demand, Intake, Limits
 from loader.pipeline.resume import Resume
 from loader.pipeline.shortened_log import choose
 from loader.pipeline.tasks import Tasks
+from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import Reconciler
 
 if TYPE_CHECKING:
@@ -27,8 +28,13 @@ if TYPE_CHECKING:
 MAX_OUTSTANDING_RECORDS = 20_000
 
 
-def assemble(session: Session, setup: Setup, demand: Demand, ambiguous: Sequence[AmbiguousLine]) -> Flow:
-    """Build the parts. `ambiguous`: lines that earlier executions left so, and that can be asked about now."""
+def assemble(
+    session: Session, setup: Setup, demand: Demand, ambiguous: Sequence[AmbiguousLine], duplicates: Duplicates
+) -> Flow:
+    """Build the parts.
+
+    `ambiguous`: lines that earlier executions left so, and that can be asked about now. `duplicates`: those known already.
+    """
     run, stop, runtime, sizes = session.run, session.stop, session.runtime, session.sizes
     options, log, target, sender = run.plan.options, run.log, session.target, session.sender
     queue = ChunkQueue(
@@ -49,7 +55,7 @@ def assemble(session: Session, setup: Setup, demand: Demand, ambiguous: Sequence
     settlement = Settlement(log, queue, stop, RejectGuard(options.max_rejects))
     if demand.sink is not None:
         settlement.add_sink(demand.sink)
-    reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy)
+    reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates)
     parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
     delivery = Delivery(parts, RetryPolicy(options.patience_seconds), confirm_credentials=session.preflight.is_well)
     shortened_log = choose(run, parts, setup.policy.strategy, sizes.crash_bound)

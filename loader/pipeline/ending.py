@@ -12,19 +12,22 @@ from loader.pipeline.session import Session
 from loader.pipeline.telemetry import model_counts
 from loader.reconcile.doubt import Duplicates
 from loader.report.report import Report, State
-from loader.runs.directory import STANDARD_INPUT, table_of
+from loader.runs.directory import STANDARD_INPUT
 
 if TYPE_CHECKING:
-    from loader.reconcile.list_filter import Learner
+    from loader.reconcile.list_filter import Learnt
 
 
 class Ending:
     """Reads off the parts how it ended. `is_through`: all steps were gone through."""
 
-    def __init__(self, session: Session, flow: Flow | None, learner: Learner | None, *, is_through: bool) -> None:
+    def __init__(
+        self, session: Session, flow: Flow | None, learnt: Learnt | None, duplicates: Duplicates, *, is_through: bool
+    ) -> None:
         self._session = session
         self._flow = flow
-        self._learner = learner
+        self._learnt = learnt
+        self._duplicates = duplicates
         self._is_through = is_through
 
     def report(self) -> Report:
@@ -34,11 +37,10 @@ class Ending:
         error = stop.error
         counts = model_counts(session.run)
         seconds = session.telemetry.seconds
-        duplicates = self._duplicates()
-        learnt = self._learner.learnt if self._learner is not None else None
+        duplicates, learnt = self._duplicates, self._learnt
         return Report(
             run=str(plan.run_directory),
-            target=session.target.name,
+            target=session.run.info.target,
             state=self._state(),
             **asdict(counts),
             requests=traffic.requests,
@@ -50,7 +52,7 @@ class Ending:
             records_per_second=session.telemetry.records_done / seconds if seconds else 0.0,
             limited_by=session.telemetry.limited_by(self._flow),
             reason=self._reason(),
-            table=table_of(plan.target) or "",
+            table=plan.target.table or "",
             identity=identity.name if identity else "",
             message=error.message if error else None,
             hint=error.hint if error else None,
@@ -63,11 +65,6 @@ class Ending:
             is_resumable=plan.options.is_kept or STANDARD_INPUT not in plan.sources,
             error_code=error.exit_code if error and not isinstance(error, RunStopped | LogStorageFailed) else None,
         )
-
-    def _duplicates(self) -> Duplicates:
-        if self._flow is not None:
-            return self._flow.reconciler.duplicates
-        return Duplicates(self._learner.duplicates if self._learner is not None else [])
 
     def _state(self) -> State:
         stop = self._session.stop

@@ -21,10 +21,11 @@ from loader.pipeline.intake import Demand
 from loader.pipeline.reconcile_setup import Setup, find_out
 from loader.pipeline.session import RATE_NOTE, Session
 from loader.pipeline.telemetry import model_counts
+from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import Decision
 from loader.report.report import Report, Start
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, table_of
+from loader.runs.directory import END_NOTE
 
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learner
@@ -45,6 +46,7 @@ class Execution:
         self._decision = decision
         self._filter_id = filter_id
         self._learner: Learner | None = None
+        self._duplicates = Duplicates()
         self._flow: Flow | None = None
         self._is_through = False  # a run is finished only if all steps were gone through: one may be cancelled anywhere
 
@@ -56,9 +58,7 @@ class Execution:
         setup = await find_out(session, self._decision)
         self._announce()
         await self._learn()
-        flow = self._flow = assemble(session, setup, self._demand, self._ambiguous(setup))
-        if self._learner is not None:
-            flow.reconciler.duplicates.proved += self._learner.duplicates
+        flow = self._flow = assemble(session, setup, self._demand, self._ambiguous(setup), self._duplicates)
         if self._demand.reads_new:
             await self._forget_earlier(flow)
         if not session.stop.is_requested:
@@ -75,8 +75,8 @@ class Execution:
         session.observer.started(
             Start(
                 run=str(plan.run_directory),
-                target=session.target.name,
-                table=table_of(plan.target) or "",
+                target=session.run.info.target,
+                table=plan.target.table or "",
                 identity=identity.name if identity else "",
                 total_bytes=session.telemetry.total_bytes,
                 rate=limits_text(session.throttle),
@@ -103,6 +103,7 @@ class Execution:
             warn=session.warn,
         )
         await self._learner.learn()
+        self._duplicates.proved.extend(self._learner.duplicates)
 
     def _ambiguous(self, setup: Setup) -> Sequence[AmbiguousLine]:
         """List the lines that earlier executions left ambiguous, if something can be done about them now."""
@@ -161,4 +162,5 @@ class Execution:
 
     def report(self) -> Report:
         """Say how it ended."""
-        return Ending(self._session, self._flow, self._learner, is_through=self._is_through).report()
+        learnt = self._learner.learnt if self._learner is not None else None
+        return Ending(self._session, self._flow, learnt, self._duplicates, is_through=self._is_through).report()

@@ -19,7 +19,7 @@ from loader.errors import SourceError
 from loader.pipeline.resume import Resume
 from loader.pipeline.shortened_log import ShortenedLog
 from loader.reading.lines import Block
-from loader.reading.readers import AnyReader
+from loader.reading.readers import Reader
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.runs.opening import OpenRun
 
@@ -96,16 +96,16 @@ class Intake:
 
     # --- new lines -----------------------------------------------------------------------------------------------------
 
-    async def _read(self, reader: AnyReader) -> bool:
+    async def _read(self, reader: Reader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
-        builder = WindowBuilder(self._parts.target, self._limits.window_lines)
+        builder = WindowBuilder(self._parts.target.shaper, self._limits.window_lines, reader.format)
         try:
             return await self._read_lines(reader, builder)
         except SourceError:
             await self._flush(reader, builder)  # lines before the fault are good
             raise
 
-    async def _read_lines(self, reader: AnyReader, builder: WindowBuilder) -> bool:
+    async def _read_lines(self, reader: Reader, builder: WindowBuilder) -> bool:
         number, offset = self._log.state.last_intent_end(reader.source)
         blocks = reader.blocks(offset, number)
         is_last = False
@@ -123,11 +123,11 @@ class Intake:
             self._parts.stop.reach_limit()
         return not is_last and not self._parts.stop.is_requested
 
-    async def _flush(self, reader: AnyReader, builder: WindowBuilder) -> bool:
+    async def _flush(self, reader: Reader, builder: WindowBuilder) -> bool:
         windows, self._held = [*self._held, *builder.flush()], []
         return not windows or await self._commit(reader, windows)
 
-    async def _take(self, reader: AnyReader, window: ReadWindow) -> bool:
+    async def _take(self, reader: Reader, window: ReadWindow) -> bool:
         """Commit a window, or keep it for the next: two intents that are made durable at once cost one sync.
 
         Only if a crash then leaves no more records open than was announced, which is so while the target is the quicker one;
@@ -162,7 +162,7 @@ class Intake:
         self.lines_read += left
         return block.first(left), True
 
-    async def _commit(self, reader: AnyReader, windows: Sequence[ReadWindow]) -> bool:
+    async def _commit(self, reader: Reader, windows: Sequence[ReadWindow]) -> bool:
         """Write the intents, durable, then let the windows' records become work. False: the run is stopping."""
         await self._parts.queue.room()
         if self._has_room is not None:

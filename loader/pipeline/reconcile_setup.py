@@ -19,9 +19,9 @@ from loader.reconcile.reconciler import Decision, Policy
 from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
-from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
-from loader.targets import build_capability, build_lookup, build_update_lookup
+from loader.settings import TargetSettings
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
+from loader.targets.registry import build_capability, build_lookup, build_update_lookup
 
 if TYPE_CHECKING:
     from loader.pipeline.session import Session
@@ -62,12 +62,12 @@ def _prover(session: Session, strategy: Strategy) -> Prover:
 
 async def _strategy(session: Session) -> Strategy | None:
     run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
-    if isinstance(target, CanbusAdd):
+    if run.plan.kind.new_capability is None:
         return BySending(run.plan.options.max_records, is_in_doubt=True)
     endpoint = await _ask_capability(run, target, session.sender, session.stop, session.runtime)
     if endpoint is None:
         return None
-    if isinstance(target, OzariUpdate):
+    if target.is_update:
         return ByUpdateLookup(build_update_lookup(target, credentials, endpoint), session.sender)
     lookup = build_lookup(target, credentials, endpoint, _floor(run, endpoint))
     if lookup is None:
@@ -90,7 +90,7 @@ def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | Non
 
 
 async def _ask_capability(
-    run: OpenRun, target: OzariInsert | OzariUpdate, sender: Sender, stop: Stop, runtime: Runtime
+    run: OpenRun, target: TargetSettings, sender: Sender, stop: Stop, runtime: Runtime
 ) -> QueryEndpoint | NoQueryEndpoint | None:
     """Ask patiently whether the table can be queried. None: the run was stopped meanwhile. Errors: RunStopped."""
     question = build_capability(target, run.plan.credentials)

@@ -22,7 +22,7 @@ from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import LogStorageFailed, RunStopped
 from loader.model import Created, Halt, Response
-from loader.reading.line_walk import LineWalk
+from loader.reading.blocks import LinesByNumber
 from loader.reconcile.doubt import Duplicate
 from loader.reconcile.row_matches import CREATED, DOUBTFUL, Match, Matches, Wanted, Was
 from loader.runs.ids import Keys
@@ -30,8 +30,8 @@ from loader.runs.opening import OpenRun
 from loader.runs.rejects import ambiguous, reopen
 from loader.runtime import Runtime
 from loader.settings import CanbusAdd
-from loader.targets import build_canbus_records
 from loader.targets.canbus.records import Page
+from loader.targets.registry import build_canbus_records
 from loader.transport.http import MAX_ANSWER_BYTES
 
 Lacking: TypeAlias = tuple[int, int, Was]
@@ -138,11 +138,11 @@ class Learner:
         created: Iterator[Lacking] = ((row.source, row.line, CREATED) for row in iter_unknown_ids(directory))
         for source, group in groupby(merge(doubtful, created), key=itemgetter(0)):
             opened = None if self._is_stamped else reopen(self._run.info, source, directory, self._warn)
-            lines = LineWalk(opened, source, self._run.info.options.max_line_bytes, self._warn)
+            lines = LinesByNumber(opened, source, self._run.info.options, self._warn)
             try:
                 for _, number, was in group:
                     data = None if self._is_stamped else lines.find(number)[1]
-                    yield Wanted(source, number, was, self._keys.of(source, number, data))
+                    yield Wanted(source, number, was, self._keys.of(source, number, data, lines))
             finally:
                 if opened is not None:
                     opened.close()

@@ -27,8 +27,6 @@ from loader.model import (
 from loader.reconcile.strategies import Known, Missing, Open, Strategy
 from loader.runtime import Runtime
 
-DUPLICATE = "7012"
-"""Canbus' code for a duplicate value in a unique item (apis.md 2.3, [D] CB-add-old)."""
 ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between questions for a record that was just created: a read may lag behind a write."""
 
@@ -36,6 +34,9 @@ ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 @runtime_checkable
 class TakesBack(Protocol):
     """A target that can delete what it created."""
+
+    duplicate_code: str
+    """By which it refuses a value that a unique item has already."""
 
     def encode(self, chunk: Chunk) -> Request:
         """See `base.Target`."""
@@ -123,7 +124,7 @@ class UniqueProof:
             verdict = Unknown(reply.error) if isinstance(reply, NoResponse) else self._target.interpret(chunk, reply)
             self._sender.was_answered(is_useful=isinstance(verdict, Settled))
             match verdict:
-                case Settled((Rejected("target", code, _),)) if code == DUPLICATE:
+                case Settled((Rejected("target", code, _),)) if code == self._target.duplicate_code:
                     return True
                 case Settled((Created(twin),)):
                     await self._take_back(record, twin)

@@ -65,9 +65,10 @@ class Reconciler:
         claim: Claim,
         stop: Stop,
         policy: Policy,
+        duplicates: Duplicates,
     ) -> None:
         self.strategy = policy.strategy
-        self.duplicates = Duplicates()
+        self.duplicates = duplicates
         self._policy = policy
         self._claim = claim
         self._packer = packer

@@ -19,22 +19,13 @@ from loader.checkpoint.storage import DiskStorage
 from loader.errors import LogStorageFailed, SourceError
 from loader.reading.sizes import sizes_of
 from loader.reading.source import CHANGED_HINT
-from loader.reading.windows import WindowBuilder
 from loader.runs import directory as run_directory
 from loader.runs.check_report import LogReport
 from loader.runs.directory import END_NOTE, UNSENT_NOTE, RunInfo
 from loader.runs.reread import SourcesAgain
-from loader.settings import (
-    CanbusAdd,
-    CanbusCredentials,
-    Credentials,
-    OzariCredentials,
-    Secret,
-    asks_first,
-)
-from loader.targets import build_target
+from loader.settings import asks_first
+from loader.targets.registry import build_shaper, kind_of
 
-_NOBODY = Secret("none")
 _END_OF_SOURCE = "end_of_source_{}"
 
 
@@ -80,18 +71,16 @@ class _Work:
             self.repair = Repair(storage, info.run, bound, is_locked=is_locked)
         except OSError as error:
             raise _unusable(directory, error) from None
-        self._credentials: Credentials = OzariCredentials(_NOBODY)
-        if isinstance(info.settings, CanbusAdd):
-            self._credentials = CanbusCredentials("none", _NOBODY, _NOBODY, _NOBODY)
-        self._target = build_target(info.settings, self._credentials, info.run)
+        shaper = build_shaper(info.settings, info.run)
+        sizes = sizes_of(shaper.max_records, kind_of(info.settings).concurrency, info.options)
         known = (
             live.window.end - live.window.first
             for lane in self.repair.salvage.lanes.values()
             for live in lane.windows.values()
         )
-        self._window_lines = max([sizes_of(self._target.max_records, info.options).window_lines, *known])
+        self._window_lines = max([sizes.window_lines, *known])
         self._marked_ends = marked_ends(storage, info.run)
-        self._again = SourcesAgain(directory, info, WindowBuilder(self._target, self._window_lines))
+        self._again = SourcesAgain(directory, info, shaper, self._window_lines)
 
     def __enter__(self) -> Self:
         return self

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from loader.checkpoint import State, iter_rejects, read_run_directory
 from loader.errors import SourceError
+from loader.reading.blocks import LinesByNumber
 from loader.reading.cursor import Cursor
 from loader.reading.fingerprint import check, identify
-from loader.reading.line_walk import LineWalk
+from loader.reading.format import Format
+from loader.reading.formats import format_of
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
 from loader.reading.spool import Spool
 from loader.runs import directory as run_directory
@@ -88,22 +90,23 @@ def with_lines(rows: Iterable[Listed], directory: Path, info: RunInfo, warn: War
     """Add the lines of up to MAX_RECORD_BYTES, and the offsets that are missing."""
     for source, group in groupby(rows, key=lambda row: row.source):
         opened = reopen(info, source, directory, warn)
-        walk = LineWalk(opened, source, info.options.max_line_bytes, warn)
-        cursor = Cursor(opened) if opened else None
+        lines = LinesByNumber(opened, source, info.options, warn)
+        at = (Cursor(opened), format_of(opened, info.options)) if opened else None
         try:
             for row in group:
                 if row.offset is None:
-                    offset, data = walk.find(row.number)
+                    offset, data = lines.find(row.number)
                     yield row._replace(offset=offset, data=data if len(data or b"") <= MAX_RECORD_BYTES else None)
                     continue
                 data = None
-                if cursor is not None:
+                if at is not None:
+                    cursor, source_format = at
                     try:
                         cursor.move_to(row.offset)
-                        data = cursor.line(MAX_RECORD_BYTES)
+                        data = source_format.line(cursor, MAX_RECORD_BYTES)
                     except SourceError as error:
                         warn(f"{error.message}; its further lines are left out")
-                        cursor = None
+                        at = None
                 yield row._replace(data=data)
         finally:
             if opened is not None:
@@ -120,19 +123,20 @@ def raw_lines(rows: Iterable[Listed], directory: Path, info: RunInfo) -> Iterato
         if opened is None:
             return
         try:
-            yield from _raw_lines(group, opened, LineWalk(opened, source, info.options.max_line_bytes, _refuse))
+            lines = LinesByNumber(opened, source, info.options, _refuse)
+            yield from _raw_lines(group, opened, format_of(opened, info.options), lines)
         finally:
             opened.close()
 
 
-def _raw_lines(rows: Iterable[Listed], opened: Opened, walk: LineWalk) -> Iterator[bytes]:
+def _raw_lines(rows: Iterable[Listed], opened: Opened, source_format: Format, lines: LinesByNumber) -> Iterator[bytes]:
     cursor = Cursor(opened)
     for row in rows:
-        offset = row.offset if row.offset is not None else walk.find(row.number)[0]
+        offset = row.offset if row.offset is not None else lines.find(row.number)[0]
         if offset is None:
             raise SourceError(f"{opened.name} has no line {row.number:,} any more", CHANGED_HINT)
         cursor.move_to(offset)
-        data = cursor.line(MAX_RECORD_BYTES)
+        data = source_format.line(cursor, MAX_RECORD_BYTES)
         if data is None:
             yield from _long_line(opened, offset, cursor.offset)
         else:

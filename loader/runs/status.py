@@ -123,7 +123,7 @@ def read_status(directory: Path, info: RunInfo) -> Status:
     return Status(
         run=str(directory),
         target=info.target,
-        table=run_directory.table_of(info.settings),
+        table=info.settings.table,
         identity=info.identity.name if info.identity else None,
         state=end.get("state", "open"),
         reason=end.get("reason"),

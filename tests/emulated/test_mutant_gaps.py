@@ -21,11 +21,11 @@ from loader.checkpoint import read_run_directory
 from loader.delivery import breaker
 from loader.emulator import Emulator, running
 from loader.errors import LogStorageFailed
-from loader.reading import readers
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
 from loader.reconcile import proof
 from loader.reconcile import reconciler as reconcile
+from loader.runs import opening
 from loader.runs.directory import UNSENT_NOTE
 from tests.emulated.loading import (
     INSERT,
@@ -270,7 +270,7 @@ async def load_pipe(
     ours, theirs = os.pipe()
     os.write(theirs, data)
     os.close(theirs)
-    monkeypatch.setattr(readers, "StandardInput", lambda spool: StandardInput(spool, ours))
+    monkeypatch.setattr(opening, "StandardInput", lambda spool: StandardInput(spool, ours))
     try:
         return await run(emulator, target, Path("-"), directory)
     finally:

@@ -122,10 +122,10 @@ FOURTEEN = (
         "aiohttp reports a broken answer as an exception with status 400, and that is believed.",
         Edit(
             "loader/transport/session.py",
-            "            return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))\n",
+            "            if answer is None:\n",
             "            if isinstance(error, aiohttp.ClientResponseError):\n"
             '                return Response(error.status, {}, b"")\n'
-            "            return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))\n",
+            "            if answer is None:\n",
         ),
         by=(TRANSPORT,),
     ),
@@ -632,7 +632,7 @@ FLOW = (
         "The next request leaves on a connection that may have been closed, or have more to say.",
         Edit(
             "loader/transport/lean_connection.py",
-            "            if line.protocol.descriptor in loud:\n",
+            "            if connection.protocol.descriptor in speaking:\n",
             "            if False:\n",
         ),
         by=(FOLLOW,),
@@ -641,32 +641,37 @@ FLOW = (
         "a session's connection used unseen",
         "A request leaves on a connection that has said something, or was closed, since its last answer.",
         Edit(
-            "loader/transport/batched_writes.py",
-            "            if protocol.descriptor not in loud:\n",
-            "            if True:\n",
+            "loader/transport/attempt.py",
+            "            if protocol.is_used and not protocol.is_quiet():\n",
+            "            if False:\n",
         ),
         by=(REUSE,),
     ),
     bug(
         "sent for nobody",
         "A request leaves whose sender was told that it had not.",
-        Edit(
-            "loader/transport/batched_writes.py",
-            "[entry for entry in waiting[start : start + ROUND] if not entry[0].is_over]",
-            "waiting[start : start + ROUND]",
-        ),
-        by=("emulated/test_transport_outbox.py",),
+        Edit("loader/transport/lean_connection.py", "if self.is_expired or transport is None", "if transport is None"),
+        by=("emulated/test_transport_choice.py",),
     ),
     bug(
-        "an answer to nothing believed",
-        "What was said before the request left is taken for its answer.",
-        Edit("loader/transport/session.py", "        if not attempt.is_sent:", "        if False:"),
-        by=(REUSE,),
+        "an early answer believed",
+        "What was said before the whole request was handed over is taken for its answer.",
+        Edit("loader/transport/session.py", "is_uploaded = attempt.is_uploaded", "is_uploaded = True"),
+        by=(TRANSPORT,),
     ),
     bug(
         "turned away and sent all the same",
         "An attempt that may have left is made once more on another connection.",
-        Edit("loader/transport/attempt.py", "return is_reusing and not self.is_sent and", "return is_reusing and"),
+        Edit(
+            "loader/transport/session.py",
+            "        except ConnectionUnusableError:\n",
+            "        except (ConnectionUnusableError, aiohttp.ServerDisconnectedError):\n",
+        ),
+        Edit(
+            "loader/transport/session.py",
+            "contextlib.suppress(ConnectionUnusableError)",
+            "contextlib.suppress(ConnectionUnusableError, aiohttp.ServerDisconnectedError)",
+        ),
         by=(REUSE,),
     ),
     bug(

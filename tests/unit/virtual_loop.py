@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from loader.runtime import Runtime
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -50,3 +52,8 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
         run_virtual(test(*arguments, **named))
 
     return run
+
+
+def loop_runtime(**others: Any) -> Runtime:
+    """Make a runtime with the running loop's own clock, which may be a virtual one."""
+    return Runtime(**{"clock": asyncio.get_running_loop().time, **others})

@@ -11,12 +11,11 @@ from loader.delivery.retry import RetryPolicy, Schedule
 from loader.model import Chunk, NoResponse, Record, Response, Verdict
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
 from loader.targets.base import Target
-from loader.targets.canbus.add import CanbusAddTarget
-from loader.targets.ozari.insert import OzariInsertTarget
+from loader.targets.registry import build_target
 from tests.unit.delivery.memory_run import MemoryRun, line
 
-OZARI = OzariInsertTarget(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
-CANBUS = CanbusAddTarget(CanbusAdd("tom"), CanbusCredentials("tenant", Secret("a"), Secret("b"), Secret("c")), "run")
+OZARI = build_target(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
+CANBUS = build_target(CanbusAdd("tom"), CanbusCredentials("tenant", Secret("a"), Secret("b"), Secret("c")), "run")
 
 
 @dataclass

@@ -22,10 +22,10 @@ from loader.delivery.stop import Stop
 from loader.delivery.unsent import Unsent
 from loader.model import NoResponse, Outcome, Record, Request, Response, Window
 from loader.rate.throttle import FixedThrottle
-from loader.runtime import Runtime
 from loader.settings import RejectLimit
 from loader.transport.base import Follow
 from tests.unit.checkpoint.conftest import FakeDisk, Inline, Node
+from tests.unit.virtual_loop import loop_runtime
 
 NOWHERE = Path("/nowhere")
 LINE_BYTES = 10
@@ -41,11 +41,6 @@ def line(
 def window(first: int, end: int, source: int = 0) -> Window:
     """Make a window without blank lines."""
     return Window(source, first, end, first * LINE_BYTES, end * LINE_BYTES, 5, end - first)
-
-
-def loop_runtime(draw: float = 0.5) -> Runtime:
-    """Take the time from the running loop, and let each draw be the same."""
-    return Runtime(clock=asyncio.get_running_loop().time, draw=lambda: draw)
 
 
 def memory_tools(disk: FakeDisk) -> Tools:
@@ -91,7 +86,7 @@ class MemoryRun:
         reply_to: Callable[[Request], Response | NoResponse],
     ) -> None:
         self.disk, self.log, self.queue = disk, log, queue
-        self.runtime = loop_runtime()
+        self.runtime = loop_runtime(draw=lambda: 0.5)
         self.stop = Stop()
         self.stop.on_request(queue.close)
         self.packer = ChunkPacker(queue, log, overhead_bytes=10, max_records=10, max_bytes=1000)
@@ -101,9 +96,7 @@ class MemoryRun:
         self.outcomes: dict[int, Outcome] = {}
         self.settlement.add_sink(self._take)
         self.replies = Replies(reply_to)
-        throttle = FixedThrottle(1e6, clock=self.runtime.clock, sleep=self.runtime.sleep)
-        throttle = FixedThrottle(1e6, clock=self.runtime.clock, sleep=self.runtime.sleep)
-        self.sender = Sender(self.replies, throttle, Breaker(self.runtime))
+        self.sender = Sender(self.replies, FixedThrottle(self.runtime, 1e6), Breaker(self.runtime))
 
     @classmethod
     async def begin(

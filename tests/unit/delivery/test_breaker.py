@@ -8,12 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from loader.delivery.breaker import FAULTS_TO_OPEN, MAX_UNWATCHED_SECONDS, Breaker
-from tests.unit.delivery.memory_run import loop_runtime
-from tests.unit.virtual_loop import in_virtual_time
+from tests.unit.virtual_loop import in_virtual_time, loop_runtime
 
 
 def new_breaker() -> Breaker:
-    return Breaker(loop_runtime())  # with a draw of 0.5 each wait is exactly what it says
+    return Breaker(loop_runtime(draw=lambda: 0.5))  # with a draw of 0.5 each wait is exactly what it says
 
 
 def opened() -> Breaker:

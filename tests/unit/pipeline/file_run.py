@@ -19,32 +19,38 @@ from loader.delivery.queue import ChunkQueue
 from loader.pipeline.intake import Demand, Intake, Limits
 from loader.pipeline.resume import Resume
 from loader.reading.lines import Block
-from loader.reading.readers import FileReader
+from loader.reading.readers import Reader
 from loader.reading.source import FileSource
 from loader.runs.opening import OpenRun, open_run
 from loader.runs.plan import LoadPlan
 from loader.settings import CanbusAdd, CanbusCredentials, Options, OzariUpdate, RejectLimit, Secret, TargetSettings
 from loader.settings import OzariCredentials as Ozari
-from loader.targets import build_target
+from loader.targets.registry import build_target
 from tests.unit.checkpoint.conftest import FakeDisk, Inline, Later, Node
 from tests.unit.delivery.delivering import Doubted
-from tests.unit.delivery.memory_run import NOWHERE, MemoryRun, loop_runtime, memory_tools, numbers, unanswered
+from tests.unit.delivery.memory_run import NOWHERE, MemoryRun, memory_tools, numbers, unanswered
+from tests.unit.virtual_loop import loop_runtime
 
 ADD = CanbusAdd("tom")
 WINDOWS_OF_FOUR = Limits(window_lines=4, max_lines=None, crash_bound=0)
 
 
-class SlowReader(FileReader):
+class SlowReader(Reader):
     """A source that says a line every ten seconds."""
 
-    is_slow = True
+    def __init__(self, source: int, opened: FileSource, options: Options) -> None:
+        super().__init__(source, opened, options)
+        self.is_slow = True
 
     async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
-        async for block in super().blocks(offset, number):
-            for line in block.lines:
-                await asyncio.sleep(10)
-                yield Block(self.source, number, offset, [line], line)
-                number, offset = number + 1, offset + len(line)
+        self.is_slow = False  # read as what it is: a file
+        blocks = super().blocks(offset, number)
+        lines = [line async for block in blocks for line in block.lines]
+        self.is_slow = True
+        for line in lines:
+            await asyncio.sleep(10)
+            yield Block(self.source, number, offset, [line], line)
+            number, offset = number + 1, offset + len(line)
 
 
 class FileRun:
@@ -105,10 +111,10 @@ async def file_run(
     """Open the run of `lines.ndjson`, or open it again."""
     disk.kill()  # whoever held it before is gone
     tools = replace(memory_tools(disk), new_worker=Later if is_slow_disk else Inline)
-    async with open_run(_plan(folder, settings), loop_runtime(), tools) as run:
+    async with open_run(_plan(folder, settings), loop_runtime(draw=lambda: 0.5), tools) as run:
         if is_slow:
             run.readers.pop().close()
-            run.readers.append(SlowReader(0, FileSource(folder / "lines.ndjson"), run.plan.options.max_line_bytes))
+            run.readers.append(SlowReader(0, FileSource(folder / "lines.ndjson"), run.plan.options))
         queue = queue or ChunkQueue(lookahead=1000, max_outstanding=1000, is_solo=prover is not None)
         memory = MemoryRun(disk, run.log, queue, prover, RejectLimit(), unanswered)
         yield FileRun(run, memory, limits, demand or Demand(), ambiguous)

@@ -121,7 +121,7 @@ async def test_a_record_with_the_lock_of_a_doubtful_one_waits_for_its_outcome(tm
     async with file_run(tmp_path, disk, settings=settings) as run:
         await run.intake.run()
         assert (run.queued(), run.doubts()) == ([], [1, 2])
-        first = run.parts.target.shape({"k": "a"}, b'{"k":"a"}', 0, 1, 0)
+        first = run.parts.target.shaper.shape({"k": "a"}, b'{"k":"a"}', 0, 1, 0)
         assert isinstance(first, Record)
         run.settlement.conclude([first], [Created(1)])
         assert (run.queued(), run.doubts()) == ([3], [1, 2])

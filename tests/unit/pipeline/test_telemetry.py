@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,15 +19,16 @@ from loader.pipeline.intake import Demand
 from loader.pipeline.reconcile_setup import Setup
 from loader.pipeline.session import Session
 from loader.rate.throttle import Throttled
+from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import Policy
 from loader.report.report import Sample
 from loader.runs.opening import open_run
 from loader.runs.plan import LoadPlan
 from loader.settings import Options, OzariCredentials, OzariInsert, Rate, Secret
 from tests.unit.checkpoint.conftest import FakeDisk
-from tests.unit.delivery.memory_run import Replies, line, loop_runtime, memory_tools, window
+from tests.unit.delivery.memory_run import Replies, line, memory_tools, window
 from tests.unit.pipeline.file_run import write_lines
-from tests.unit.virtual_loop import in_virtual_time
+from tests.unit.virtual_loop import in_virtual_time, loop_runtime
 
 LINES = 100
 
@@ -92,11 +93,11 @@ async def measured(folder: Path, rate: float | None = None) -> AsyncIterator[Mea
         run_directory=folder / "run",
     )
     processor = Processor()
-    runtime = replace(loop_runtime(), cpu_clock=processor.clock)
+    runtime = loop_runtime(draw=lambda: 0.5, cpu_clock=processor.clock)
     async with open_run(plan, runtime, memory_tools(FakeDisk())) as run:
         await run.log.intend([window(1, LINES + 1)])
         async with Session(run, Stop(), runtime, None, lambda *_, **__: Replies(answered)) as session:
-            yield Measured(session, assemble(session, Setup(Policy(30.0)), Demand(), ()), processor)
+            yield Measured(session, assemble(session, Setup(Policy(30.0)), Demand(), (), Duplicates()), processor)
 
 
 def answered(_: Request) -> Response:

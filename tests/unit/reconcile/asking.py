@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from loader.delivery.claim import Prover
 from loader.delivery.queue import QueuedChunk
 from loader.model import Absent, Created, Found, Halt, Outcome, Record, Request, Response, Retry, Unknown
+from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import UNKNOWN_ID, Decision, Policy, Reconciler
 from loader.reconcile.strategies import ByLookup, Lesson, Missing, Strategy
 from loader.targets.base import LookupAnswer
@@ -127,7 +128,9 @@ async def looking_up(table: Table) -> AsyncIterator[Reconciling]:
 
 @contextlib.asynccontextmanager
 async def _running(run: MemoryRun, policy: Policy) -> AsyncIterator[Reconciling]:
-    reconciler = Reconciler(run.runtime, run.queue, run.packer, run.settlement, run.claim, run.stop, policy)
+    reconciler = Reconciler(
+        run.runtime, run.queue, run.packer, run.settlement, run.claim, run.stop, policy, Duplicates()
+    )
     task = asyncio.create_task(reconciler.run())
     try:
         yield Reconciling(run, reconciler)
