@@ -410,6 +410,18 @@ DOUBT = (
         by=(GAPS,),
     ),
     bug(
+        "the line behind unsent ones noted as unsent",
+        "Of each range of unsent lines one line too many is believed: it may have left, and is sent again unasked.",
+        Edit("loader/delivery/unsent.py", "min(last + 1, live.window.end)", "min(last + 2, live.window.end)"),
+        by=("unit/delivery/test_unsent.py",),
+    ),
+    bug(
+        "doubt forgotten where a part is sent again",
+        "Records of a mixed answer go out again as new ones, and our own earlier record refuses them as duplicates.",
+        Edit("loader/delivery/delivery.py", "Chunk(tuple(again), queued.chunk.in_doubt)", "Chunk(tuple(again))"),
+        by=("unit/delivery/test_delivery_mixed.py",),
+    ),
+    bug(
         "one run id for all runs",
         "Two runs write the same stamps, so one finds the other's records and takes them for its own.",
         Edit(
@@ -452,6 +464,22 @@ DOUBT = (
 )
 
 FLOW = (
+    bug(
+        "good answers earn no retries",
+        "Some 35 faults use up the budget of a whole run, and every further one pauses all traffic.",
+        Edit("loader/delivery/delivery.py", "            self._budget.succeed(count)\n", ""),
+        by=("unit/delivery/test_delivery.py",),
+    ),
+    bug(
+        "twice as many records outstanding",
+        "The reader waits only when memory and a crash hold twice what was promised.",
+        Edit(
+            "loader/delivery/queue.py",
+            "or self.outstanding > self._max_outstanding\n",
+            "or self.outstanding > 2 * self._max_outstanding\n",
+        ),
+        by=("unit/delivery/test_queue.py",),
+    ),
     bug(
         "a chunk spans windows",
         "What is left of a window waits for company, and goes out with lines of the next window or source.",
