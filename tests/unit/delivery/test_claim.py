@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from loader.delivery.claim import PROOF_NOTE, Claim
-from loader.delivery.unsent import UNSENT_NOTE
+from loader.checkpoint.notes import PROOF, UNSENT
+from loader.delivery.claim import Claim
 from loader.model import Created, Record
 from tests.unit.delivery.memory_run import MemoryRun, line
 from tests.unit.virtual_loop import in_virtual_time
@@ -57,12 +57,12 @@ async def test_the_first_record_that_is_created_proves_it_and_lets_all_go() -> N
     assert (run.claim.is_proved, is_decided(run.claim)) == (False, False)
     assert [queued.chunk.records[0].number for queued in run.waiting()] == [1]
     await run.claim.before_sending()
-    assert run.log.state.notes == {UNSENT_NOTE: [[0, 2, 3]]}
+    assert run.log.state.notes == {UNSENT: [[0, 2, 3]]}
     reader = asyncio.create_task(run.claim.decided())
     await run.claim.created(line(1), CREATED)
     await asyncio.wait_for(reader, 1)
     assert is_decided(run.claim)
-    assert run.log.state.notes == {PROOF_NOTE: True, UNSENT_NOTE: []}, "any record may leave from now on"
+    assert run.log.state.notes == {PROOF: True, UNSENT: []}, "any record may leave from now on"
     assert [[record.number for record in queued.chunk.records] for queued in run.waiting()] == [[2, 3]]
     await run.claim.created(line(2), CREATED)
     assert prover.asked == [1], "once is enough"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loader.delivery.packer import MAX_BYTES_NOTE, ChunkPacker
+from loader.checkpoint.notes import MAX_BYTES
+from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import QueuedChunk
 from tests.unit.delivery.memory_run import MemoryRun, line, numbers
 from tests.unit.virtual_loop import in_virtual_time
@@ -45,7 +46,7 @@ async def test_a_lower_limit_is_noted_and_holds_for_this_execution_and_the_next(
     packer = packer_of(run)
     packer.lower_max_bytes(21)
     await run.log.sync()
-    assert run.log.state.notes == {MAX_BYTES_NOTE: 21}
+    assert run.log.state.notes == {MAX_BYTES: 21}
     for each in (packer, packer_of(run)):
         assert each.max_bytes == 21
         each.queue([line(number, data=TEN_BYTES) for number in (1, 2, 3)])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from loader.checkpoint import CheckpointLog
+from loader.checkpoint.notes import UNSENT
 from loader.delivery.queue import ChunkQueue, QueuedChunk
-from loader.delivery.unsent import UNSENT_NOTE, Unsent
+from loader.delivery.unsent import Unsent
 from loader.model import Chunk, Created
 from tests.unit.checkpoint.conftest import FakeDisk
 from tests.unit.delivery.memory_run import NOWHERE, MemoryRun, line, memory_tools, window
@@ -21,7 +22,7 @@ async def test_the_note_holds_what_waits_what_is_expected_and_what_an_earlier_ex
     run.unsent.expect([[line(30), line(31)], [line(32)]])
     run.unsent.note()
     await run.log.sync()
-    assert run.log.state.notes[UNSENT_NOTE] == [[0, 1, 3], [0, 5, 5], [0, 30, 32], [1, 7, 8]]
+    assert run.log.state.notes[UNSENT] == [[0, 1, 3], [0, 5, 5], [0, 30, 32], [1, 7, 8]]
 
 
 @in_virtual_time
@@ -33,7 +34,7 @@ async def test_a_record_that_has_left_is_not_in_the_note_nor_one_that_is_ambiguo
     run.unsent.expect([[line(5)]])
     run.unsent.expect(())
     await run.unsent.note_durably()
-    assert run.log.state.notes[UNSENT_NOTE] == [[0, 4, 4]]
+    assert run.log.state.notes[UNSENT] == [[0, 4, 4]]
 
 
 @in_virtual_time
@@ -44,7 +45,7 @@ async def test_the_note_is_durable_when_it_says_so_and_so_is_its_end() -> None:
         syncs = run.disk.operations.count("sync")
         await write()
         assert run.disk.operations.count("sync") == syncs + 1
-        assert run.log.state.notes[UNSENT_NOTE] == value
+        assert run.log.state.notes[UNSENT] == value
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ async def test_of_the_note_its_own_lines_are_believed_as_far_as_their_windows_ar
     await log.intend([window(1, 4, source=2), window(4, 6, source=2)])
     log.settle([line(number, source=2) for number in (1, 2, 3)], [Created(3), Created(4), Created(5)])
     log.settle([line(10, source=1), line(11, source=1)], [Created(1), Created(2)])
-    log.note(UNSENT_NOTE, ranges)
+    log.note(UNSENT, ranges)
     await log.close()
     disk.kill()
     log = await CheckpointLog.open(NOWHERE, "run", tools=memory_tools(disk))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class SlowReader(Reader):
         super().__init__(source, opened, options)
         self.is_slow = True
 
-    async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
+    async def blocks(self, offset: int, number: int) -> AsyncGenerator[Block, None]:
         self.is_slow = False  # read as what it is: a file
         blocks = super().blocks(offset, number)
         lines = [line async for block in blocks for line in block.lines]
@@ -107,7 +107,7 @@ async def file_run(
     prover: Prover | None = None,
     is_slow: bool = False,
     is_slow_disk: bool = False,
-) -> AsyncIterator[FileRun]:
+) -> AsyncGenerator[FileRun]:
     """Open the run of `lines.ndjson`, or open it again."""
     disk.kill()  # whoever held it before is gone
     tools = replace(memory_tools(disk), new_worker=Later if is_slow_disk else Inline)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from loader.checkpoint.notes import UNSENT
 from loader.checkpoint.windows import Blank, Exceptional
 from loader.delivery.queue import ChunkQueue
-from loader.delivery.unsent import UNSENT_NOTE
 from loader.errors import SourceError
 from loader.model import Created, Rejected
 from loader.pipeline.intake import Demand, Limits
@@ -93,7 +93,7 @@ async def test_until_the_claim_is_proved_one_window_is_open_and_its_lines_are_no
         tmp_path, FakeDisk(), limits=limits(crash_bound=100), prover=NeverProves(), is_slow_disk=True
     ) as run:
         assert await steps(run, seconds=100) == [0, 4]
-        assert run.log.state.notes[UNSENT_NOTE] == [[0, 1, 4]]
+        assert run.log.state.notes[UNSENT] == [[0, 1, 4]]
 
 
 @pytest.mark.parametrize("max_lines, is_at_limit, lines", [(6, True, 6), (8, True, 8), (10, True, 10), (11, False, 10)])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from loader.checkpoint import AmbiguousLine
+from loader.checkpoint.notes import UNSENT
 from loader.delivery.queue import ChunkQueue
-from loader.delivery.unsent import UNSENT_NOTE
 from loader.errors import SourceError
 from loader.model import Ambiguous, Created, Outcome, Record
 from loader.pipeline.intake import Demand, Limits
@@ -40,7 +40,7 @@ async def interrupted(
         outcomes: list[Outcome] = [Created(100 + record.number) for record in records]
         for record, outcome in zip(records, outcomes, strict=True):
             run.log.settle([record], [outcome])
-        run.log.note(UNSENT_NOTE, list(unsent))
+        run.log.note(UNSENT, list(unsent))
     return disk
 
 
@@ -92,7 +92,7 @@ async def test_who_only_settles_what_is_ambiguous_leaves_unsent_lines_for_a_resu
         assert (run.queued(), run.doubts()) == ([], [5, 8])
         run.unsent.note()
         await run.log.sync()
-        assert run.log.state.notes[UNSENT_NOTE] == [[0, 6, 7]]
+        assert run.log.state.notes[UNSENT] == [[0, 6, 7]]
 
 
 @in_virtual_time
@@ -105,7 +105,7 @@ async def test_a_line_that_was_refused_is_refused_again_where_its_outcome_was_lo
     node = disk.names["checkpoint.log"]
     node.data = node.durable = node.data[:lost]
     async with file_run(tmp_path, disk) as run:
-        (live,) = run.log.state.open_windows()
+        (live,) = run.log.state.unresolved_windows()
         assert live.unresolved_lines() == [1, 2, 4]
         await run.intake.run()
         await run.log.sync()
@@ -152,7 +152,7 @@ async def test_lines_that_are_not_what_they_were_are_refused_and_nothing_of_thei
 
 
 def ambiguous(number: int) -> AmbiguousLine:
-    return AmbiguousLine(0, number, (number - 1) * LINE_BYTES, Ambiguous("lost"), is_open=False)
+    return AmbiguousLine(0, number, (number - 1) * LINE_BYTES, Ambiguous("lost"), is_unresolved=False)
 
 
 @pytest.mark.parametrize("is_ordered, doubts", [(False, [7, 8, 2]), (True, [2, 7, 8])])
