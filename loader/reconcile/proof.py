@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.model import (
+    Absent,
     Chunk,
     Created,
     Halt,
@@ -21,10 +22,11 @@ from loader.model import (
     Request,
     Response,
     Settled,
+    Undecided,
     Unknown,
     Verdict,
 )
-from loader.reconcile.strategies import Known, Missing, Open, Strategy
+from loader.reconcile.strategies import Known, Strategy
 from loader.runtime import Runtime
 
 ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -69,22 +71,22 @@ class StampProof:
         """Find the record, or stop the run."""
         waits = list(ASK_SECONDS)
         while True:
-            lessons = await self._strategy.learn([record])
-            if isinstance(lessons, Halt):
-                self._stop.halt(lessons)
+            conclusions = await self._strategy.ask([record])
+            if isinstance(conclusions, Halt):
+                self._stop.halt(conclusions)
                 return False
-            match lessons[0]:
+            match conclusions[0]:
                 case Known(Created(found), _) if found is None or created.id is None or found == created.id:
                     return True
                 case Known():
                     self._refute("another record answers to the stamp of the first one")
                     return False
-                case Missing() if waits:
+                case Absent() if waits:
                     await self._runtime.sleep(waits.pop(0))
-                case Missing():
+                case Absent():
                     self._refute("the first record was created, but cannot be found by its stamp")
                     return False
-                case Open(reason):
+                case Undecided(reason):
                     self._refute(f"the target cannot be asked by the stamp: {reason}")
                     return False
                 case _:

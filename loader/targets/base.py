@@ -90,6 +90,14 @@ Side: TypeAlias = Literal["old", "new"]
 class UpdateLookup(Protocol):
     """A harmless question about an update that touches its own filters: how many rows match before it, and after it."""
 
+    def is_needed(self, record: Record) -> bool:
+        """Say whether an update touches its own filters. Any other may simply be sent again."""
+        ...
+
+    def conclude(self, old_rows: int, new_rows: int) -> Finding:
+        """Say what the numbers of rows mean: Found, it was applied; Absent, it was not."""
+        ...
+
     def encode(self, record: Record, side: Side) -> Request:
         """Ask how many rows match the record's filters: as they stand (old), or with its new values in them (new)."""
         ...

@@ -300,8 +300,8 @@ DOUBT = (
         "Nothing was created by which the stamp could be proved, and yet what is not found is sent again.",
         Edit(
             "loader/reconcile/reconciler.py",
-            "            case Missing() if self._claim.is_given_up:\n",
-            "            case Missing() if False:\n",
+            "            case Absent() if self._claim.is_given_up:\n",
+            "            case Absent() if False:\n",
         ),
         by=(GAPS,),
     ),
@@ -368,7 +368,7 @@ DOUBT = (
         "An update that no longer matches its own row once it was applied is repeated, and refused or worse.",
         Edit(
             "loader/reconcile/strategies.py",
-            "await self._ask(record) if touches_its_filters(record) else SendAgain(is_in_doubt=False)",
+            "await self._ask(record) if self._lookup.is_needed(record) else SendAgain(is_in_doubt=False)",
             "SendAgain(is_in_doubt=False)",
         ),
         by=(LOST + "::test_an_update_of_its_own_filters_is_asked_about",),

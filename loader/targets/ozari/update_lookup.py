@@ -16,10 +16,11 @@ from loader.targets.answers import error_text, read_object
 from loader.targets.base import Side
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.lookup import CLOSED, lookup_fault, query_path, read_matched
+from loader.targets.ozari.update import touches_its_filters
 
 
-def settle_update(old_rows: int, new_rows: int) -> Finding:
-    """Say what the two numbers of rows mean: Found, it was applied; Absent, it was not and may be sent again."""
+def conclude(old_rows: int, new_rows: int) -> Finding:
+    """Say what the numbers of rows mean. See `base.UpdateLookup`."""
     if new_rows == 1 and old_rows == 0:
         return Found((), 1)
     if old_rows == 1 and new_rows == 0:
@@ -39,6 +40,9 @@ def _filters_of(record: Record, side: Side) -> dict[bytes, bytes]:
 
 class OzariUpdateQuery:
     """See `base.UpdateLookup`. Counts rows by query, without touching one."""
+
+    is_needed = staticmethod(touches_its_filters)
+    conclude = staticmethod(conclude)
 
     def __init__(self, table: str, redactor: Redactor) -> None:
         self._table = table
@@ -72,6 +76,9 @@ class OzariUpdateQuery:
 
 class OzariUpdateProbe:
     """See `base.UpdateLookup`. Counts rows by a PATCH that sets one of the filtered fields to the value it is filtered by."""
+
+    is_needed = staticmethod(touches_its_filters)
+    conclude = staticmethod(conclude)
 
     def __init__(self, table: str, redactor: Redactor) -> None:
         self._table = table

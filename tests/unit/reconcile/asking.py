@@ -1,4 +1,4 @@
-"""A reconciler on a log in memory, and two ways of asking: by a script of lessons, and by a look-up in a small table."""
+"""A reconciler on a log in memory, and two ways of asking: by a script of conclusions, and by a look-up in a small table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loader.delivery.queue import QueuedChunk
 from loader.model import Absent, Created, Found, Halt, Outcome, Record, Request, Response, Retry, Unknown
 from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import UNKNOWN_ID, Decision, Policy, Reconciler
-from loader.reconcile.strategies import ByLookup, Lesson, Missing, Strategy
+from loader.reconcile.strategies import ByLookup, Conclusion, Strategy
 from loader.targets.base import LookupAnswer
 from tests.unit.delivery.memory_run import MemoryRun, line
 
@@ -20,31 +20,36 @@ SETTLE_SECONDS = 30.0
 
 
 class Script:
-    """A strategy whose lessons are written down: of each line one after another, the last one for good.
+    """A strategy whose conclusions are written down: of each line one after another, the last one for good.
 
     `asked` holds when it was asked, and about which lines.
     """
 
     def __init__(
-        self, lessons: dict[int, list[Lesson]], *, can_ask_early: bool = True, size: int = 100, halt: Halt | None = None
+        self,
+        conclusions: dict[int, list[Conclusion]],
+        *,
+        can_ask_early: bool = True,
+        size: int = 100,
+        halt: Halt | None = None,
     ) -> None:
         self.can_ask_early = can_ask_early
         self.max_faults = 3
         self.asked: list[tuple[float, list[int]]] = []
-        self._lessons = lessons
+        self._lessons = conclusions
         self._size = size
         self._halt = halt
 
     def size_after(self, faults: int) -> int:
         return max(1, self._size // (1 + faults))
 
-    async def learn(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+    async def ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
         self.asked.append((asyncio.get_running_loop().time(), [record.number for record in records]))
         return self._halt or [self._next(record.number) for record in records]
 
-    def _next(self, number: int) -> Lesson:
-        lessons = self._lessons.get(number, [Missing()])
-        return lessons.pop(0) if len(lessons) > 1 else lessons[0]
+    def _next(self, number: int) -> Conclusion:
+        conclusions = self._lessons.get(number, [Absent()])
+        return conclusions.pop(0) if len(conclusions) > 1 else conclusions[0]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""When doubtful records are asked about, and what each lesson makes of them."""
+"""When doubtful records are asked about, and what each conclusion makes of them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import asyncio
 import pytest
 
 from loader.checkpoint.windows import Exceptional
-from loader.model import Ambiguous, Created, Halt
+from loader.model import Absent, Ambiguous, Created, Halt, Undecided
 from loader.reconcile.doubt import Duplicate
 from loader.reconcile.reconciler import ASK_AGAIN_SECONDS, EARLY_LOOK_SECONDS, UNPROVED
-from loader.reconcile.strategies import Known, Later, Missing, Open, SendAgain
+from loader.reconcile.strategies import AskAgain, Known, SendAgain
 from tests.unit.delivery.memory_run import line, numbers
 from tests.unit.reconcile.asking import SETTLE_SECONDS, NeverProves, Script, reconciling
 from tests.unit.virtual_loop import in_virtual_time
 
 FOUND = Known(Created(7))
-NO_ANSWER = Later("the target did not answer")
+NO_ANSWER = AskAgain("the target did not answer")
 
 
 # --- when ---------------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ async def test_a_first_question_comes_early_and_what_it_finds_is_final() -> None
 
 @in_virtual_time
 async def test_absence_is_believed_only_after_the_settle_time() -> None:
-    strategy = Script({1: [Missing()]})
+    strategy = Script({1: [Absent()]})
     async with reconciling(strategy) as it:
         it.doubt(1)
         await asyncio.sleep(SETTLE_SECONDS - 0.1)
@@ -52,7 +52,7 @@ async def test_absence_is_believed_only_after_the_settle_time() -> None:
 
 @in_virtual_time
 async def test_a_late_effect_is_found_by_the_second_question() -> None:
-    async with reconciling(Script({1: [Missing(), FOUND]})) as it:
+    async with reconciling(Script({1: [Absent(), FOUND]})) as it:
         it.doubt(1)
         await asyncio.sleep(SETTLE_SECONDS + 0.1)
         assert (it.outcomes(), it.sent_again()) == ({1: Created(7)}, [])
@@ -74,7 +74,7 @@ async def test_where_an_early_question_is_of_no_use_the_settle_time_counts_from_
 
 @in_virtual_time
 async def test_what_is_about_to_settle_gets_no_early_question() -> None:
-    strategy = Script({1: [Missing()]})
+    strategy = Script({1: [Absent()]})
     async with reconciling(strategy) as it:
         it.doubt(1, age_seconds=SETTLE_SECONDS - EARLY_LOOK_SECONDS / 2)
         await asyncio.sleep(SETTLE_SECONDS + 0.1)
@@ -133,7 +133,7 @@ async def test_a_refusal_of_everything_stops_the_run_and_settles_nothing() -> No
 
 @in_virtual_time
 async def test_an_answer_that_cannot_settle_it_leaves_the_record_ambiguous_but_not_before_the_settle_time() -> None:
-    async with reconciling(Script({1: [Open("two rows have the key")]})) as it:
+    async with reconciling(Script({1: [Undecided("two rows have the key")]})) as it:
         it.doubt(1)
         await asyncio.sleep(SETTLE_SECONDS - 0.1)
         assert it.outcomes() == {}
@@ -193,7 +193,7 @@ async def test_until_the_claim_is_decided_nobody_is_asked() -> None:
 
 @in_virtual_time
 async def test_without_a_proof_absence_does_not_count() -> None:
-    strategy = Script({1: [Missing()], 2: [Missing()]}, size=1)
+    strategy = Script({1: [Absent()], 2: [Absent()]}, size=1)
     async with reconciling(strategy, prover=NeverProves()) as it:
         it.doubt(1, 2)
         it.run.claim.give_up()
@@ -206,7 +206,7 @@ async def test_without_a_proof_absence_does_not_count() -> None:
 
 @in_virtual_time
 async def test_a_record_that_is_found_makes_the_absence_of_the_others_count() -> None:
-    strategy = Script({1: [Missing()], 2: [Missing(), FOUND]}, size=1)
+    strategy = Script({1: [Absent()], 2: [Absent(), FOUND]}, size=1)
     async with reconciling(strategy, prover=NeverProves()) as it:
         it.doubt(1)
         it.doubt(2, age_seconds=-10.0)

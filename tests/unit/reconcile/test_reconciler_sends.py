@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from loader.model import Ambiguous, Created, Outcome, Rejected, Updated
+from loader.model import Absent, Ambiguous, Created, Outcome, Rejected, Undecided, Updated
 from loader.reconcile.doubt import Duplicate
 from loader.reconcile.reconciler import EARLY_LOOK_SECONDS
-from loader.reconcile.strategies import Missing, Open, SendAgain
+from loader.reconcile.strategies import SendAgain
 from tests.unit.delivery.memory_run import line, numbers
 from tests.unit.reconcile.asking import SETTLE_SECONDS, NeverProves, Reconciling, Script, Table, looking_up, reconciling
 from tests.unit.virtual_loop import in_virtual_time
@@ -23,7 +23,7 @@ SEND_AGAIN = SendAgain(is_in_doubt=True)
 @pytest.mark.parametrize("accepted", [Created(None), Updated()])
 @in_virtual_time
 async def test_what_nothing_settles_may_be_accepted(accepted: Outcome) -> None:
-    async with reconciling(Script({1: [Open("refused")]}), decision="accept", accepted=accepted) as it:
+    async with reconciling(Script({1: [Undecided("refused")]}), decision="accept", accepted=accepted) as it:
         it.doubt(1)
         await asyncio.sleep(SETTLE_SECONDS + 1)
         assert (it.outcomes(), it.sent_again()) == ({1: accepted}, [])
@@ -32,7 +32,7 @@ async def test_what_nothing_settles_may_be_accepted(accepted: Outcome) -> None:
 
 @in_virtual_time
 async def test_what_nothing_settles_may_be_sent_again_but_only_once() -> None:
-    async with reconciling(Script({1: [Open("refused")]}), decision="resend") as it:
+    async with reconciling(Script({1: [Undecided("refused")]}), decision="resend") as it:
         it.doubt(1)
         await asyncio.sleep(SETTLE_SECONDS + 1)
         (queued,) = it.sent_again()
@@ -97,10 +97,10 @@ async def test_a_record_that_the_target_fails_on_while_others_succeed_is_rejecte
         assert numbers(it.sent_again()) == ([] if is_rejected else [[1]])
 
 
-@pytest.mark.parametrize("lesson", [Missing(), SEND_AGAIN])
+@pytest.mark.parametrize("conclusion", [Absent(), SEND_AGAIN])
 @in_virtual_time
-async def test_while_nobody_succeeds_no_record_is_at_fault(lesson: Missing | SendAgain) -> None:
-    async with reconciling(Script({1: [lesson]})) as it:
+async def test_while_nobody_succeeds_no_record_is_at_fault(conclusion: Absent | SendAgain) -> None:
+    async with reconciling(Script({1: [conclusion]})) as it:
         await fail(it, [500] * 10, others_succeed=False)
         assert (it.outcomes(), numbers(it.sent_again())) == ({}, [[1]])
 
