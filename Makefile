@@ -11,7 +11,7 @@ PEERS := $(VENV)/.peers.stamp
 SCHEMA := $(VENV)/.schema.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench peers tables contract schema simulate soak mutants audit lock clean
+.PHONY: help demo test quick check bench peers tables contract schema simulate soak mutants audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,10 @@ demo: $(CORE) ## load real sample data into both APIs, interrupt it, resume it, 
 # Two processes: the suite is made for two cores, and a test that waits for the emulator leaves its core to another.
 test: $(DEV) ## run the tests (under six minutes on two cores)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: $(DEV) ## run the unit and meta tests alone, with few made-up cases (under a minute on two idle cores)
+	@LOADER_FUZZ_CASES=1000 $(BIN)/python -m pytest -q -n 2 --dist worksteal --hypothesis-profile quick \
+		--deselect tests/unit/rate/test_grid.py::test_sample tests/unit tests/meta
 
 check: $(DEV) ## lint, format, types, layers, dependencies
 	$(BIN)/ruff check

@@ -27,6 +27,7 @@ from loader.emulator.switches import OzariSwitches, RateLimit
 from loader.pipeline.pipeline import run_load
 from loader.rate.throttle import AutoThrottle, FixedThrottle, Success, Throttle
 from loader.runs.plan import LoadPlan
+from loader.runtime import Runtime
 from loader.settings import Options, OzariCredentials, OzariInsert, Rate, Secret
 
 KINDS = ("window", "sliding", "bucket", "leaky")
@@ -77,7 +78,7 @@ async def find(folder: Path, kind: Any, limit: float, seconds: float) -> dict[st
 
 async def keep(rate: float, burst: float | None, seconds: float) -> dict[str, Any]:
     """Draw tickets of a fixed rate as fast as they come."""
-    throttle = FixedThrottle(rate, burst)
+    throttle = FixedThrottle(Runtime(), rate, burst)
     times: list[float] = []
     end = time.monotonic() + WARM_SECONDS + seconds
 
@@ -121,9 +122,9 @@ async def cost(rounds: int, tickets: int) -> dict[str, Any]:
         return draw
 
     contenders = {
-        "fixed": block(FixedThrottle(1e6)),
-        "fixed again": block(FixedThrottle(1e6)),
-        "auto": block(AutoThrottle(1e6)),
+        "fixed": block(FixedThrottle(Runtime(), 1e6)),
+        "fixed again": block(FixedThrottle(Runtime(), 1e6)),
+        "auto": block(AutoThrottle(Runtime(), 1e6)),
     }
     found = await measuring.alternate(contenders, rounds=rounds, records=tickets)
     ratio = found.ratio("fixed", "auto")

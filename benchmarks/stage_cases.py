@@ -24,11 +24,12 @@ from loader.delivery.chunking import Chunker
 from loader.model import Chunk, Created, Record, Rejected, Response, Settled, Window
 from loader.reading.compression import BLOCK_BYTES
 from loader.reading.lines import Block, LineSplitter
+from loader.reading.ndjson import NDJSON
 from loader.reading.parsing import parse
 from loader.reading.windows import WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
-from loader.targets import build_target
 from loader.targets.base import Target
+from loader.targets.registry import build_target
 
 RECORDS = 10_000
 PIECE_BYTES = 1 << 20
@@ -56,7 +57,7 @@ class Case:
 
     def shape(self, index: int) -> Record | Rejected:
         """Shape one."""
-        return self.target.shape(self.parsed[index], self.lines[index], 0, index + 1, self.offsets[index])
+        return self.target.shaper.shape(self.parsed[index], self.lines[index], 0, index + 1, self.offsets[index])
 
     def chunks(self, size: int) -> list[Chunk]:
         """Put the records into chunks."""
@@ -119,7 +120,7 @@ def test_sort(benchmark: BenchmarkFixture, case: Case) -> None:
     blocks = list(blocks_of(case.raw, BLOCK_BYTES))
 
     def sort() -> int:
-        sorter = WindowBuilder(case.target, max(case.target.max_records, WINDOW_LINES))
+        sorter = WindowBuilder(case.target.shaper, max(case.target.shaper.max_records, WINDOW_LINES), NDJSON)
         drafts = [draft for block in blocks for draft in sorter.feed(block)]
         return sum(len(draft.records) for draft in [*drafts, *sorter.flush()])
 

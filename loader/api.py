@@ -1,27 +1,27 @@
 """The library: `await load(...)` for the report, `async for done in load(...)` for each outcome as it is made.
 
 A thin layer over `pipeline`, as the command line is. Nothing is read from flags; credentials come from the environment
-where none are given. The first outcome is yielded as soon as it is in the log.
+if none are given. The first outcome is yielded as soon as it is in the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loader.credentials import read_credentials
+from loader.credentials import Given, read_credentials
 from loader.model import Outcome, Record
 from loader.pipeline.pipeline import run_load
 from loader.report.progress import Observer
 from loader.report.report import Report
 from loader.runs.naming import directory_of
-from loader.runs.plan import LoadPlan
-from loader.settings import CanbusAdd, Credentials, Options, TargetSettings
-from loader.urls import default_base_url
+from loader.runs.plan import DryRun, LoadPlan
+from loader.settings import Credentials, Options, TargetSettings
+from loader.targets.registry import kind_of
 
 MAX_QUEUED = 10_000
 """Outcomes waiting for a slow `async for`; beyond them the load pauses."""
@@ -40,7 +40,7 @@ class Done(NamedTuple):
 class Load:
     """A load that begins when it is awaited or iterated over."""
 
-    def __init__(self, plan: LoadPlan, observer: Observer | None) -> None:
+    def __init__(self, plan: LoadPlan | DryRun, observer: Observer | None) -> None:
         self.plan = plan
         self.report: Report | None = None
         """Set when the load has ended."""
@@ -53,7 +53,7 @@ class Load:
         self.report = await run_load(self.plan, observer=self._observer)
         return self.report
 
-    async def __aiter__(self) -> AsyncIterator[Done]:
+    async def __aiter__(self) -> AsyncGenerator[Done, None]:
         queue: asyncio.Queue[Done | None] = asyncio.Queue()
         has_room = asyncio.Event()
         has_room.set()
@@ -96,21 +96,19 @@ def load(
     """
     given_sources = [sources] if isinstance(sources, str | os.PathLike) else sources
     paths = tuple(os.fspath(path) for path in given_sources)
-    is_canbus = isinstance(target, CanbusAdd)
-    given = credentials or read_credentials(os.environ, is_canbus=is_canbus, is_needed=not is_dry_run).credentials
+    kind = kind_of(target)
+    kind.check(target)
+    given = Given(credentials) if credentials is not None else read_credentials(os.environ, kind.vendor.form)
     chosen = options or Options()
+    directory = Path(run) if run is not None else directory_of(None, paths[0], target, given.credentials)
+    if is_dry_run:
+        rehearsal = DryRun(
+            sources=paths, target=target, credentials=given.credentials, options=chosen, run_directory=directory
+        )
+        return Load(rehearsal, observer)
+    needed = given.require()
     if chosen.base_url is None:
-        variable = "CANBUS_BASE_URL" if is_canbus else "OZARI_BASE_URL"
-        chosen = replace(chosen, base_url=os.environ.get(variable) or default_base_url(given))
-    directory = Path(run) if run is not None else directory_of(None, paths[0], target, given)
-    return Load(
-        LoadPlan(
-            sources=paths,
-            target=target,
-            credentials=given,
-            options=chosen,
-            run_directory=directory,
-            is_dry_run=is_dry_run,
-        ),
-        observer,
-    )
+        base_url = os.environ.get(kind.vendor.base_url_variable) or kind.vendor.base_url(needed)
+        chosen = replace(chosen, base_url=base_url)
+    plan = LoadPlan(sources=paths, target=target, credentials=needed, options=chosen, run_directory=directory)
+    return Load(plan, observer)

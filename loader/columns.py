@@ -1,8 +1,8 @@
-"""Many records at once, held as columns: what a fast load of chunks is made of. Pure.
+"""Many records held as columns instead of one object each, so that large chunks load fast. Pure.
 
-Where nothing of a line matters to its target but that it is a good object, a window's lines travel as they were read: they are
-checked as one, spliced as one and settled as one, and no object is made for a single record. Both classes are sequences
-of the nouns of `model`, so whoever looks at single records (a reject, a doubt, a halved chunk) finds them as ever.
+If a target only needs to know that each line is a good object, a window's lines travel as they were read. They are checked,
+spliced and settled together, and no object is made for a single record. Both classes are sequences of the types of `model`, so
+code that looks at single records (a rejected or an ambiguous one, a halved chunk) need not know of them.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ _ONLY_CREATED = {Created}
 
 
 class Splice(NamedTuple):
-    """What a target writes in front of each record's members, where it looks at nothing else of a line.
+    """How to build records without decoding single lines: put `prefix` in place of each line's `{`.
 
-    `opening` is the object's beginning, `{` and members with their commas. `absent`: names that a line must not have itself;
-    `are_good` says whether it may have these; None: any others. `stamp_of` makes the stamp of (source, line), which goes first,
-    into the member that `stamp_opening` begins.
+    `prefix` is `{` and members, each with its comma. Allowed only if no line has a member named in `forbidden`, and if
+    `names_ok(names)` is true for the names that it has (None: any name is). `forbidden` is apart because it can be ruled out
+    without decoding. `stamp_of(source, line)` makes a line's stamp. It goes first, into the member that `stamp_prefix` begins.
     """
 
-    opening: bytes
-    absent: tuple[str, ...]
-    stamp_opening: bytes = b""
+    prefix: bytes
+    forbidden: tuple[str, ...]
+    stamp_prefix: bytes = b""
     stamp_of: Callable[[int, int], str] | None = None
-    are_good: Callable[[Collection[str]], bool] | None = None
+    names_ok: Callable[[Collection[str]], bool] | None = None
 
 
 class RecordBlock(Sequence[Record]):
-    """The records of lines that follow each other. `raw` is `count` lines as read, each ending with LF; `lines` the same, cut."""
+    """The records of adjacent lines. `raw` is `count` lines as read, each ending with LF; `lines` is the same, cut."""
 
     __slots__ = ("_count", "_lines", "_splice", "first", "offset", "raw", "source")
 
@@ -59,7 +59,7 @@ class RecordBlock(Sequence[Record]):
 
     @property
     def lines(self) -> list[bytes]:
-        """The lines, cut only where somebody looks at single ones."""
+        """The lines, cut only when single ones are needed."""
         if self._lines is None:
             self._lines = [line + b"\n" for line in self.raw.removesuffix(b"\n").split(b"\n")] if self._count else []
         return self._lines
@@ -72,7 +72,7 @@ class RecordBlock(Sequence[Record]):
     @overload
     def __getitem__(self, index: slice) -> RecordBlock: ...
     def __getitem__(self, index: int | slice) -> Record | RecordBlock:
-        """Return a record, or a part whose records follow each other."""
+        """Return one record, or a block of adjacent ones."""
         if isinstance(index, slice):
             start, _, step = index.indices(self._count)
             if step != 1:
@@ -90,46 +90,46 @@ class RecordBlock(Sequence[Record]):
 
     @property
     def data_bytes(self) -> int:
-        """The bytes of all records' data."""
-        size = len(self.raw) + self._count * (len(self._splice.opening) - len(b"{\n"))
+        """The size of all records' data, without commas between them."""
+        size = len(self.raw) + self._count * (len(self._splice.prefix) - len(b"{\n"))
         if self._splice.stamp_of is not None:
             size += sum(map(len, self._stamps(self.numbers))) + self._count * (
-                len(self._splice.stamp_opening) + len(b'",') - 1
+                len(self._splice.stamp_prefix) + len(b'",') - 1
             )
         return size
 
     def data(self) -> bytes | memoryview:
         """Return the data of all records, with commas between them."""
-        opening = self._splice.opening
+        prefix = self._splice.prefix
         if self._splice.stamp_of is None:
-            # One pass over all lines instead of a copy of each, where no line has a brace but the one that it begins with.
-            opened = self.raw.replace(b"{", opening)
-            if len(opened) == len(self.raw) + self._count * (len(opening) - len(b"{")):
-                return memoryview(opened.replace(b"\n", b","))[: -len(b",")]
-            return opening + (b"," + opening).join([line[1:-1] for line in self.lines])
+            # One pass over all lines instead of a copy of each. It is right if no line has another brace than its first.
+            replaced = self.raw.replace(b"{", prefix)
+            if len(replaced) == len(self.raw) + self._count * (len(prefix) - len(b"{")):
+                return memoryview(replaced.replace(b"\n", b","))[: -len(b",")]
+            return prefix + (b"," + prefix).join([line[1:-1] for line in self.lines])
         return b",".join(self._stamped(self.lines, self._stamps(self.numbers)))
 
     def _stamps(self, numbers: range) -> list[str]:
         stamp_of, source = self._splice.stamp_of, self.source
-        assert stamp_of is not None  # noqa: S101 -- who calls has looked; this tells mypy
+        assert stamp_of is not None  # noqa: S101 -- every caller has checked it; this tells mypy
         return [stamp_of(source, number) for number in numbers]
 
     def _stamped(self, lines: list[bytes], stamps: list[str]) -> list[bytes]:
         """Return the data of some lines, each with its stamp."""
-        opening, behind = self._splice.stamp_opening, b'",' + self._splice.opening[1:]
-        return [opening + stamp.encode() + behind + line[1:-1] for stamp, line in zip(stamps, lines, strict=True)]
+        before, after = self._splice.stamp_prefix, b'",' + self._splice.prefix[1:]
+        return [before + stamp.encode() + after + line[1:-1] for stamp, line in zip(stamps, lines, strict=True)]
 
     def _offset_of(self, at: int) -> int:
         return self.offset + sum(map(len, self.lines[:at]))
 
     def _records(self, lines: list[bytes], first: int, offset: int) -> Iterator[Record]:
-        """Make the records of some lines that follow each other."""
-        source, opening = self.source, self._splice.opening
+        """Make the records of some adjacent lines."""
+        source, prefix = self.source, self._splice.prefix
         offsets = accumulate(map(len, lines), initial=offset)
         if self._splice.stamp_of is None:
             places = zip(count(first), offsets, lines, strict=False)
             return (
-                new_tuple(Record, (source, number, start, opening + line[1:-1], None, None))
+                new_tuple(Record, (source, number, start, prefix + line[1:-1], None, None))
                 for number, start, line in places
             )
         stamps = self._stamps(range(first, first + len(lines)))
@@ -138,7 +138,7 @@ class RecordBlock(Sequence[Record]):
 
 
 class CreatedIds(Sequence[Created]):
-    """Outcomes of records that were all created, with ids that the target told."""
+    """Outcomes of records that were all created, with the ids that the target gave."""
 
     __slots__ = ("ids",)
 
@@ -164,7 +164,7 @@ class CreatedIds(Sequence[Created]):
     @overload
     def __getitem__(self, index: slice) -> CreatedIds: ...
     def __getitem__(self, index: int | slice) -> Created | CreatedIds:
-        """Return an outcome, or a part of them."""
+        """Return one outcome, or some of them."""
         return CreatedIds(self.ids[index]) if isinstance(index, slice) else Created(self.ids[index])
 
 

@@ -13,11 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from loader.errors import UsageError
-from loader.settings import CanbusCredentials, Credentials, OzariCredentials, Secret
-from loader.urls import check_tenant, default_base_url, is_loopback
+from loader.settings import CredentialForm, Credentials
+from loader.urls import is_loopback
 
-OZARI_NAMES = ("OZARI_TOKEN",)
-CANBUS_NAMES = ("CANBUS_TENANT_ID", "CANBUS_APP_ID", "CANBUS_API_KEY", "CANBUS_API_SECRET")
 FILE_SUFFIX = "_FILE"
 EMULATOR_SECRETS = frozenset({"emulator-token", "emulator-key", "emulator-secret"})
 """What `loader emulator` prints for its clients; no vendor gives out such words."""
@@ -27,52 +25,42 @@ MAX_FILE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Credentials and what the user should know about how they were given."""
+    """What the environment gives. `credentials` are None while variables are `missing`.
 
-    credentials: Credentials
+    `warnings`: what the user should know about how they were given.
+    """
+
+    credentials: Credentials | None
+    missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-
-def read_credentials(environ: Mapping[str, str], *, is_canbus: bool, is_needed: bool = True) -> Given:
-    """Read the credentials of a target.
-
-    With `is_needed` False (a dry run sends nothing) missing ones are replaced by words that stand for them.
-    Errors: UsageError where one is missing, empty, given twice, or no credential.
-    """
-    warnings: list[str] = []
-    names = CANBUS_NAMES if is_canbus else OZARI_NAMES
-    found = {name: _read(name, environ, warnings) for name in names}
-    missing = [name for name in names if found[name] is None]
-    if missing and is_needed:
-        raise UsageError(
-            f"no credentials: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
-            f"set it in the environment, or name a file in {missing[0]}{FILE_SUFFIX}; it is never taken from an argument",
-        )
-    values = {name: value or "dry-run" for name, value in found.items()}
-    if not is_canbus:
-        if not values["OZARI_TOKEN"].isascii():
+    def require(self) -> Credentials:
+        """Return the credentials. Errors: UsageError that names what is missing."""
+        if self.credentials is None:
+            file = self.missing[0] + FILE_SUFFIX
             raise UsageError(
-                "OZARI_TOKEN holds a character that no header takes", "copy it once more from the vendor's page"
+                f"no credentials: {', '.join(self.missing)} {'is' if len(self.missing) == 1 else 'are'} not set",
+                f"set it in the environment, or name a file in {file}; it is never taken from an argument",
             )
-        return Given(OzariCredentials(Secret(values["OZARI_TOKEN"])), tuple(warnings))
-    tenant, app, key, secret = (values[name] for name in CANBUS_NAMES)
-    return Given(CanbusCredentials(check_tenant(tenant), Secret(app), Secret(key), Secret(secret)), tuple(warnings))
+        return self.credentials
 
 
-def secret_texts(credentials: Credentials) -> tuple[str, ...]:
-    """List the secrets that no output may show."""
-    if isinstance(credentials, OzariCredentials):
-        return (credentials.token.reveal(),)
-    return tuple(secret.reveal() for secret in (credentials.app_id, credentials.api_key, credentials.api_secret))
+def read_credentials(environ: Mapping[str, str], form: CredentialForm) -> Given:
+    """Read credentials of a form. Errors: UsageError if one is empty, given twice, or no credential."""
+    warnings: list[str] = []
+    found = {name: _read(name, environ, warnings) for name in form.variables}
+    values = [value for value in found.values() if value is not None]
+    missing = tuple(name for name, value in found.items() if value is None)
+    return Given(None if missing else form.build(*values), missing, tuple(warnings))
 
 
-def keep_emulator_here(credentials: Credentials, base_url: str | None) -> None:
-    """Let the emulator's own credentials go to this machine alone: where they would leave it, a base URL was forgotten.
+def keep_emulator_here(credentials: Credentials, base_url: str) -> None:
+    """Let the emulator's own credentials go to this machine alone: if they would leave it, a base URL was forgotten.
 
-    `base_url` None: the vendor's own. Errors: UsageError.
+    Errors: UsageError.
     """
-    host = urlsplit(base_url or default_base_url(credentials)).hostname or ""
-    if not is_loopback(host) and not EMULATOR_SECRETS.isdisjoint(secret_texts(credentials)):
+    host = urlsplit(base_url).hostname or ""
+    if not is_loopback(host) and not EMULATOR_SECRETS.isdisjoint(secret.reveal() for secret in credentials.secrets):
         raise UsageError(
             f"the emulator's own credentials would go to {host}",
             "name the emulator with --base-url http://127.0.0.1:PORT, or set the credentials of your account",

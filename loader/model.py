@@ -50,14 +50,14 @@ class Chunk(Struct, frozen=True, gc=False):
 class Request(Struct, frozen=True, gc=False):
     """One HTTP request, without the headers that all requests of the target share. The body may hold secrets.
 
-    `is_alone`: it must be the only one on its connection: no answer to an earlier request can be taken for its own there, nor its
+    `is_unpooled`: it gets a connection of its own. No answer to an earlier request can be taken for its own there, nor its
     own for that to a later one.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     body: bytes = b""
-    is_alone: bool = False
+    is_unpooled: bool = False
 
     def __repr__(self) -> str:
         return f"Request(method={self.method!r}, path={self.path!r})"
@@ -224,9 +224,8 @@ Finding: TypeAlias = Found | Absent | Undecided
 # --- counts: the tally of a run -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many lines ended how, over all executions of a run.
+class Counts(Struct, omit_defaults=True):
+    """How many lines ended how, over all executions of a run; a fold has its own in the log, by these names.
 
     `lines` counts physical lines that were reached. `unchanged` is part of `updated`, `ids_unknown` part of `created`.
     """
@@ -244,6 +243,11 @@ class Counts:
     def settled(self) -> int:
         """Count the lines whose fate is written down; in a finished run it equals `lines`."""
         return self.created + self.updated + self.rejected + self.ambiguous + self.skipped_blank
+
+    def merge(self, other: Counts) -> None:
+        """Add all of another's."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Window(NamedTuple):

@@ -1,4 +1,4 @@
-"""Foreign text made safe to show, and the forms in which a secret could stand in it. Pure.
+"""Foreign text made safe to show, and without secrets, in whatever form they could stand in it. Pure.
 
 Text that came from a server, a source or a file name passes through `escape` before it reaches a terminal or a log: an escape
 sequence in an error message must not move a cursor, and a line feed must not forge a log line. JSON that is printed passes
@@ -11,10 +11,14 @@ import binascii
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from loader.settings import Secret
 
 SHOWN_CHARACTERS = 200
 """Foreign text is cut here: a message is to be read, not to be archived (reliability.md 5)."""
+TELLING_CHARACTERS = 12
+"""A shorter secret (an app id may be a number) is also part of honest ids, which may not be lost for it."""
 
 # Cc: control characters. Cf: invisible ones, among them the bidirectional overrides that make text read as other text.
 # Cs: lone surrogates, which no UTF-8 stream takes. Zl, Zp: line separators.
@@ -56,10 +60,50 @@ def _escape_bytes(found: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(found[0].decode())
 
 
+class Redactor:
+    """Makes foreign text fit to show: without secrets, on one line, cut. Holds secrets; shows none.
+
+    `min_characters`: secrets that are shorter are left alone.
+    """
+
+    __slots__ = ("_forms", "_telling")
+
+    def __init__(self, secrets: Iterable[Secret] = (), min_characters: int = 1) -> None:
+        texts = (secret.reveal() for secret in secrets)
+        self._forms = secret_forms(text for text in texts if len(text) >= min_characters)
+        self._telling = tuple(form for form in self._forms if len(form) >= TELLING_CHARACTERS)
+
+    def __call__(self, text: str) -> str:
+        """Return the text as it may be shown."""
+        return escape(self.clean(text))
+
+    def clean(self, text: str) -> str:
+        """Return the text without secrets, whole."""
+        for form in self._forms:
+            text = text.replace(form, "***")
+        return text
+
+    def is_clean(self, text: str) -> bool:
+        """Say whether foreign text may be kept as it is: it is printable, short, and holds no secret."""
+        return self.are_clean((text,))
+
+    def are_clean(self, texts: Sequence[str]) -> bool:
+        """Say the same of many texts at once."""
+        is_short = max(map(len, texts), default=0) <= SHOWN_CHARACTERS
+        return is_short and all(map(str.isprintable, texts)) and self.are_free(texts)
+
+    def are_free(self, texts: Sequence[str]) -> bool:
+        """Say whether texts that are printable and short hold no secret."""
+        if not self._telling:
+            return True
+        joined = "".join(texts)
+        return not any(form in joined for form in self._telling)
+
+
 def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
     """List the forms in which secrets could stand in a text: as they are, and as JSON, percent-encoding and base64 write them.
 
-    The longest first: where one form is part of another, no rest of the longer one may stay.
+    The longest come first: a form that is part of a longer one must not be replaced before it, or the rest would stay.
     """
     forms: set[str] = set()
     for secret in secrets:
@@ -67,7 +111,7 @@ def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
         quoted |= {form.replace("/", "\\/") for form in quoted}
         twice = {json.dumps(form, ensure_ascii=False)[1:-1] for form in quoted}
         shown = {form.replace("\\", "\\\\") for form in quoted | {secret}}  # as Python's repr shows a text or bytes
-        # Where the text around has both kinds of quotes, repr escapes one of them.
+        # If the text around has both kinds of quotes, repr escapes one of them.
         twice |= shown | {form.replace("'", "\\'") for form in shown}
         data = secret.encode("utf-8", "surrogatepass")
         upper = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in data)
@@ -78,7 +122,7 @@ def secret_forms(secrets: Iterable[str]) -> tuple[str, ...]:
 
 
 def _base64_forms(data: bytes) -> set[str]:
-    """Encode bytes as they come out alone, and behind other bytes: what no neighbour decides is cut out of the middle."""
+    """Encode bytes on their own, and as the middle of longer data: only the characters that depend on no neighbour are kept."""
     forms = set()
     for shift in range(3):
         text = binascii.b2a_base64(bytes(shift) + data, newline=False).decode()

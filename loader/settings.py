@@ -1,19 +1,19 @@
 """What a user asks for, as frozen values: the target with its table, the options of a load, the credentials.
 
-Nothing here reads the environment, a file or a flag (`config` does) and nothing does I/O. A secret is wrapped so that neither
-repr, str, format nor pickle can show it; `reveal` is called only where a request is built.
+Nothing here reads the environment, a file or a flag (`cli.config` does), and nothing does I/O. A secret is wrapped so that
+neither repr, str, format nor pickle can show it. `reveal` is called where a request is built, and where secrets are taken out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NoReturn, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, NoReturn, TypeAlias
 
 MIB = 1024 * 1024
 
 AmbiguousPolicy: TypeAlias = Literal["reconcile", "hold", "resend"]
 TransportName: TypeAlias = Literal["auto", "session", "lean"]
-ProgressMode: TypeAlias = Literal["auto", "plain", "none"]
 
 
 class Secret:
@@ -50,6 +50,11 @@ class OzariCredentials:
 
     token: Secret
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What no output may show."""
+        return (self.token,)
+
 
 @dataclass(frozen=True, slots=True)
 class CanbusCredentials:
@@ -60,8 +65,23 @@ class CanbusCredentials:
     api_key: Secret
     api_secret: Secret
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What no output may show."""
+        return (self.app_id, self.api_key, self.api_secret)
+
 
 Credentials: TypeAlias = OzariCredentials | CanbusCredentials
+
+
+class CredentialForm(NamedTuple):
+    """How credentials are given: variables of the environment, and what makes credentials of their values, in this order.
+
+    Errors of `build`: UsageError for a value that cannot be one.
+    """
+
+    variables: tuple[str, ...]
+    build: Callable[..., Credentials]
 
 
 # Each kind of target answers the same questions about itself, and nobody else asks which kind it is:
@@ -87,7 +107,7 @@ class OzariInsert:
 
     @property
     def is_askable(self) -> bool:
-        """No claim is needed: where no row has the key, the record is not there."""
+        """No claim is needed: if no row has the key, the record is not there."""
         return self.stamp is not None or self.key is not None
 
     @property
@@ -110,6 +130,7 @@ class OzariUpdate:
 
     key: ClassVar[None] = None
     stamp: ClassVar[None] = None
+    is_unique: ClassVar = False
     is_update: ClassVar = True
     is_askable: ClassVar = True
     needs_proof: ClassVar = False
@@ -118,7 +139,7 @@ class OzariUpdate:
 
 @dataclass(frozen=True, slots=True)
 class CanbusAdd:
-    """Many records a request into `POST /api/records`. `user` fills System_Create_User where a line has none."""
+    """Many records a request into `POST /api/records`. `user` fills System_Create_User if a line has none."""
 
     user: str | None = None
     key: str | None = None
@@ -146,10 +167,13 @@ class CanbusAdd:
 
 TargetSettings: TypeAlias = OzariInsert | OzariUpdate | CanbusAdd
 
+CHANGEABLE = frozenset({"key", "is_unique"})
+"""Settings that a resume may give anew, since no record depends on them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Requests a second admitted. `per_second` None: found by itself, beginning at `start_per_second` where given."""
+    """Requests admitted a second. `per_second` None: the rate is found, beginning at `start_per_second` if that is given."""
 
     per_second: float | None = None
     start_per_second: float | None = None
@@ -167,7 +191,7 @@ class RejectLimit:
 class Options:
     """Everything about a load that does not change what is sent, and the limits of what is sent at once.
 
-    None means the target's own default (concurrency: Ozari 32, Canbus 4; ambiguous: reconcile where it can be asked, else hold).
+    None means the target's own default (concurrency: Ozari 32, Canbus 4; ambiguous: reconcile if it can be asked, else hold).
     """
 
     rate: Rate = Rate()
@@ -187,14 +211,14 @@ class Options:
     proxy: str | None = None
     ca_file: str | None = None
     transport: TransportName = "auto"
-    """`auto`: lean where the fixed rate asked for is beyond what the session can send."""
+    """`auto`: lean, or the session if a proxy is named or the installed aiohttp fails lean's self-check."""
     is_kept: bool = True
     """Keep the lines of standard input in the run directory (`--no-keep` turns it off)."""
 
 
 def asks_first(target: TargetSettings, options: Options) -> bool:
-    """Say whether a resume asks the target about every line that may have been sent unnoticed, before it sends it.
+    """Say whether a resume asks the target about each line after the last one that the log knows, before it sends it.
 
-    Such lines stand behind the last one that the log knows. Only with asking may the log have come back shorter than it was.
+    Only such a resume is safe if the log has lost its end: then lines may have been sent that it does not know.
     """
     return target.asks_first and options.ambiguous in {None, "reconcile"}

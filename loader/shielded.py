@@ -1,12 +1,10 @@
-"""Work that is done to its end: whoever is cancelled meanwhile, or at once, where it has nothing to wait for."""
+"""Work that is done to its end, however often the caller is cancelled meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 async def run_shielded(work: Coroutine[Any, Any, None]) -> None:
@@ -21,14 +19,3 @@ async def run_shielded(work: Coroutine[Any, Any, None]) -> None:
     task.result()
     if is_cancelled:
         raise asyncio.CancelledError
-
-
-def at_once(work: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns that has nothing to wait for. Errors: RuntimeError where it waits."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        value: T = end.value
-        return value
-    work.close()
-    raise RuntimeError("what is there already is waited for")

@@ -1,8 +1,8 @@
-"""Where the target is: which URLs are accepted, and how they are written down.
+"""Which URLs are accepted, and the one form in which they are kept.
 
-Pure functions. The rules are the security of a run: https everywhere, plain http only to this machine, no name or password
-inside a URL (it would stand in run.json and in process lists), nothing behind the path. A refused URL is not repeated in a
-message: it may hold a password.
+Pure functions. A run's security rests on these rules: https everywhere, except to this machine; no user name or password in a
+URL, since run.json and process lists would show it; nothing after the path. A refused URL is not repeated in a message, since
+it may hold a password.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from loader.errors import UsageError
-from loader.settings import CanbusCredentials, Credentials
 
-OZARI_BASE_URL = "https://api.ozari.co.il"
-"""[D] OZ-intro, OZ-zap: without a trailing slash."""
-
-DNS_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -26,7 +21,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 def check_base_url(text: str) -> str:
     """Return a base URL in its one form, without a trailing slash.
 
-    Errors: UsageError where the URL is not https (http to a remote host), or holds more than scheme, host, port and path.
+    Errors: UsageError for http to a remote host, or more than scheme, host, port and path.
     """
     parts = _split(text, "the base URL")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
@@ -40,7 +35,7 @@ def check_base_url(text: str) -> str:
 
 
 def check_proxy(text: str) -> str:
-    """Return a proxy's URL in its one form. Errors: UsageError where it is more than scheme, host and port."""
+    """Return a proxy's URL in its one form. Errors: UsageError if it is more than scheme, host and port."""
     parts = _split(text, "the proxy")
     if parts.path not in {"", "/"}:
         raise UsageError("the proxy's URL has a path", "give scheme, host and port: --proxy http://proxy.example:3128")
@@ -48,7 +43,7 @@ def check_proxy(text: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Return scheme, host and port of an accepted URL; the port is left out where it is the scheme's own."""
+    """Return scheme, host and port of an accepted URL; the port is left out if it is the scheme's own."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     shown = f"[{host}]" if ":" in host else host
@@ -64,23 +59,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def check_tenant(tenant: str) -> str:
-    """Return a Canbus tenant that may become part of a host name. Errors: UsageError where it is no DNS label."""
-    if not DNS_LABEL.fullmatch(tenant):
-        raise UsageError(
-            "CANBUS_TENANT_ID is not a tenant's name",
-            "it is the first part of https://<tenant>.canbus.com: letters, digits and hyphens",
-        )
-    return tenant
-
-
-def default_base_url(credentials: Credentials) -> str:
-    """Return the vendor's own base URL. Source: [D] OZ-intro, CB-ovw."""
-    if isinstance(credentials, CanbusCredentials):
-        return f"https://{check_tenant(credentials.tenant_id).lower()}.canbus.com"
-    return OZARI_BASE_URL
 
 
 def _split(text: str, what: str) -> SplitResult:

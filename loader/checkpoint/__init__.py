@@ -1,22 +1,21 @@
 """The checkpoint log: what was intended, how each line ended, and nothing else. FORMAT.md describes the files.
 
-`CheckpointLog` writes, for the one process that holds the run; the `iter_` and `read_` functions read beside it. Pure parts
-(format, packing, windows, folds, lanes, state, snapshots, replay, gather) know no file; storage alone knows the operating system.
+`CheckpointLog` writes, for the one process that holds the run; `read_run_directory`, `read_state` and `peek` read beside it. The
+pure parts (format, id_codec, windows, folds, source_state, state, snapshots, scan, turn) know no file. Storage alone knows the
+operating system. To understand the log, read FORMAT.md, then windows, source_state and state.
 """
 
 from __future__ import annotations
 
-from loader.checkpoint.format import Counts
+from loader.checkpoint.format import Header
 from loader.checkpoint.log import CheckpointLog
 from loader.checkpoint.reader import (
     AmbiguousLine,
     IdRow,
+    NoHeader,
     RejectedLine,
     RunReader,
-    iter_ambiguous,
-    iter_ids,
-    iter_rejects,
-    iter_unknown_ids,
+    peek,
     read_run_directory,
     read_state,
 )
@@ -29,10 +28,11 @@ __all__ = [
     "LOG",
     "AmbiguousLine",
     "CheckpointLog",
-    "Counts",
     "Gap",
+    "Header",
     "IdRow",
     "LiveWindow",
+    "NoHeader",
     "Place",
     "RejectedLine",
     "RunReader",
@@ -40,10 +40,7 @@ __all__ = [
     "Spot",
     "State",
     "Tools",
-    "iter_ambiguous",
-    "iter_ids",
-    "iter_rejects",
-    "iter_unknown_ids",
+    "peek",
     "read_run_directory",
     "read_state",
 ]

@@ -25,10 +25,10 @@ _LINE_BYTES = 100  # what an unfolded line costs in a snapshot at most, as a rul
 
 
 class Compactor:
-    """Looks after one log. Contract: nobody else appends to checkpoint.settled or swaps the log."""
+    """Compacts one log. Contract: nobody else appends to checkpoint.settled or swaps the log."""
 
     def __init__(
-        self, storage: Storage, state: State, writer: Writer, settled: FoldFile, worker: Worker, sizes: Sizes
+        self, storage: Storage, state: State, writer: Writer, fold_file: FoldFile, worker: Worker, sizes: Sizes
     ) -> None:
         self.in_flight: dict[tuple[int, int], FoldJob] = {}  # by source and first line: taken out, not on disk yet
         self.is_held = False  # nothing may be written now
@@ -36,7 +36,7 @@ class Compactor:
         self._storage = storage
         self._state = state
         self._writer = writer
-        self._settled = settled
+        self._fold_file = fold_file
         self._worker = worker
         self._sizes = sizes
         self._start: Start | None = None
@@ -50,7 +50,7 @@ class Compactor:
         """Begin what is due, unless something is under way or the disk has failed."""
         if self._is_ending or self._writer.failure or (self._task and not self._task.done()):
             return
-        lines = max((lane.settled_lines for lane in self._state.lanes.values()), default=0)
+        lines = max((source_state.settled_lines for source_state in self._state.sources.values()), default=0)
         is_amended = len(self._state.amendments) >= self._sizes.amended_lines
         if lines >= self._sizes.fold_lines or is_amended or self._writer.size > self._sizes.rotate_bytes:
             self._task = asyncio.get_running_loop().create_task(self._run(flush, is_all=False))
@@ -83,7 +83,9 @@ class Compactor:
             self._writer.give_up(error)
 
     def _unfolded_bytes(self) -> int:
-        lines = sum(len(live.slots) for lane in self._state.lanes.values() for live in lane.windows.values())
+        lines = sum(
+            len(live.slots) for source_state in self._state.sources.values() for live in source_state.windows.values()
+        )
         return lines * _LINE_BYTES
 
     async def _fold(self, flush: Callable[[], None], *, is_all: bool) -> None:
@@ -97,7 +99,7 @@ class Compactor:
             await self._write(jobs[at : at + _JOBS_AT_ONCE])
 
     async def _write(self, jobs: list[FoldJob]) -> None:
-        refs: list[FoldRef] = await self._worker(partial(self._settled.append, jobs, self._start))
+        refs: list[FoldRef] = await self._worker(partial(self._fold_file.append, jobs, self._start))
         for job, ref in zip(jobs, refs, strict=True):
             self._state.folded(job, ref)
             self.in_flight.pop((job.source, job.first), None)
@@ -106,28 +108,28 @@ class Compactor:
         """Bring amended outcomes into their folds."""
         amended: dict[tuple[int, int], dict[int, Amendment]] = {}
         for (source, line), amendment in self._state.amendments.items():
-            ref = self._state.lanes[source].folds.find(line)
+            ref = self._state.sources[source].folds.find(line)
             if ref:
                 amended.setdefault((source, ref.first), {})[line] = amendment
         for (source, first), lines in amended.items():
-            ref = self._state.lanes[source].folds.find(first)
+            ref = self._state.sources[source].folds.find(first)
             upto = max(amendment.n for amendment in lines.values())
             if ref is None or upto > self._writer.synced_n:
                 continue  # all of a fold's amendments or none, for `upto` stands for all of them
-            body = await self._worker(partial(self._settled.body, ref))
+            body = await self._worker(partial(self._fold_file.body, ref))
             job = again(ref, body, {line: amendment.slot for line, amendment in lines.items()}, upto)
             self.in_flight[job.source, job.first] = job
             await self._write([job])
 
     def _snapshot(self, flush: Callable[[], None]) -> None:
-        """Write down what is not folded, once the log has grown enough to make it worth while."""
+        """Write down what is not folded, if the log has grown enough since the last snapshot."""
         grown = self._writer.size - self._snapshot_at
         if grown < max(self._sizes.snapshot_bytes, 16 * self._snapshot_size):
             return
         flush()
         writer = self._writer
         n, offset = writer.next_n, writer.size
-        entry = snapshot_of(self._state, n, writer.synced_n, self._settled.mark)
+        entry = snapshot_of(self._state, n, writer.synced_n, self._fold_file.mark)
         if writer.append([entry]):
             self._state.apply(entry)
             self._next_start = (self._state.header.generation, offset, n)
@@ -143,7 +145,7 @@ class Compactor:
             self.released.clear()
             try:
                 n = self._writer.next_n
-                header, data = next_generation(self._state, n, self._settled.mark)
+                header, data = next_generation(self._state, n, self._fold_file.mark)
                 file, error = await self._worker(partial(put_in_place, self._storage, data))
                 self._writer.swap(file, n + 2, error)
                 self._state.header, self._state.last_n = header, n + 1

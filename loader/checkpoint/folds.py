@@ -8,11 +8,11 @@ outcomes that were amended later brought in. Folds of different ranges never ove
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
-from loader.checkpoint.format import Body, Counts, Fold, each_line, pack_lines, seal
+from loader.checkpoint.format import Body, Fold, each_line, pack_lines, seal
 from loader.checkpoint.id_codec import id_ranges, pack_ids, unpack_ids
 from loader.checkpoint.windows import (
     ID_KINDS,
@@ -26,7 +26,7 @@ from loader.checkpoint.windows import (
     letter_of,
     tally,
 )
-from loader.model import Ambiguous, Created, Rejected, Updated
+from loader.model import Ambiguous, Counts, Created, Rejected, Updated
 
 Shape: TypeAlias = tuple[int, int, int]
 """A window inside a fold: its end line, end offset and the checksum of its raw lines."""
@@ -53,9 +53,6 @@ class FoldRef(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<fold {self.source}:{self.first}..{self.end} upto {self.upto}>"
-
-
-BodyReader: TypeAlias = Callable[[FoldRef], Body]
 
 
 class FoldJob(NamedTuple):

@@ -11,11 +11,13 @@ The second file (`checkpoint.settled`) has the same form under another seed.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from isal.isal_zlib import crc32
+
+from loader.model import Counts
 
 FORMAT: Final = 1
 
@@ -123,28 +125,6 @@ class Snapshot(Entry, frozen=True, kw_only=True, tag="snapshot"):
     amended: list[Outcomes] = []
 
 
-class Counts(msgspec.Struct, omit_defaults=True):
-    """Lines by how they ended. `updated` includes `unchanged`, `created` includes `ids_unknown`, `lines` all intended ones."""
-
-    lines: int = 0
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    ambiguous: int = 0
-    skipped_blank: int = 0
-    ids_unknown: int = 0
-
-    def merge(self, other: Counts) -> None:
-        """Add all of another's."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def settled(self) -> int:
-        """Return how many lines have an outcome or are blank."""
-        return self.created + self.updated + self.rejected + self.ambiguous + self.skipped_blank
-
-
 class Fold(Entry, frozen=True, kw_only=True, tag="fold"):
     """Head of a folded range in checkpoint.settled; its body is the next line, `body` bytes long.
 
@@ -164,7 +144,7 @@ class Fold(Entry, frozen=True, kw_only=True, tag="fold"):
 
 
 class Packed(msgspec.Struct, frozen=True):
-    """Ids, packed (`packing`)."""
+    """Ids, packed (`id_codec`)."""
 
     form: str
     count: int
@@ -233,17 +213,25 @@ def pack_lines(numbers: Sequence[int]) -> Lines:
     if isinstance(numbers, range) or list(numbers) == list(range(numbers[0], numbers[0] + count)):
         return [(numbers[0], numbers[0] + count)]
     packed: Lines = []
-    at = 0
-    while at < count:
-        run = at + 1
-        while run < count and numbers[run] == numbers[run - 1] + 1:
-            run += 1
-        if run - at >= MIN_RUN_LENGTH:
-            packed.append((numbers[at], numbers[at] + run - at))
+    for first, end in line_runs(numbers):
+        if end - first >= MIN_RUN_LENGTH:
+            packed.append((first, end))
         else:
-            packed.extend(numbers[at:run])
-        at = run
+            packed.extend(range(first, end))
     return packed
+
+
+def line_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the runs of numbers that follow each other, in their order: first and end, end excluded."""
+    first = end = None
+    for number in numbers:
+        if number != end:
+            if first is not None and end is not None:
+                yield first, end
+            first = number
+        end = number + 1
+    if first is not None and end is not None:
+        yield first, end
 
 
 def each_line(lines: Lines) -> Iterator[int]:

@@ -1,11 +1,11 @@
-"""How far the lines of each source were intended, said once more beside the log, in checkpoint.intended.
+"""checkpoint.intended: how far the lines of each source were intended, recorded a second time beside the log.
 
-A log that was cut by hand, or put back from a backup, is sound and knows less than was sent. The target can be asked about what
-comes behind it, window by window, but where to end cannot be learnt from it: a window may be wholly absent only because it was in
-doubt while later ones were created. These marks tell: whatever lies below them may have been sent.
+A log that was cut by hand, or put back from a backup, is sound and knows less than was sent. A resume can then ask the target
+about the lines behind it, window by window. The answers do not show where to end: a whole window may be absent because it was in
+doubt while later ones were created. The marks in this file show it: every line below them may have been sent.
 
-A mark is written behind each durable intent and is never synced: a log that only lost its power knows as much as the mark.
-One that cannot be read says nothing. The file begins anew when it has grown; a crash just then loses the marks, no more.
+A mark is written after each durable intent and never synced: after a power loss the log knows as much as the mark. A mark that
+cannot be read is ignored. The file begins anew when it has grown; a crash at that moment loses the marks and nothing else.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MAX_BYTES: Final = 64 * 1024
 _SEED: Final = b"intended"
 
 
-class Marks:
-    """The marks of a run. Errors: OSError, wherever the disk fails."""
+class Intended:
+    """The marks of a run. Every method may raise OSError."""
 
     def __init__(self, file: File, run_id: str) -> None:
         self._file = file
@@ -34,7 +34,7 @@ class Marks:
         self._ends = _ends_in(file, self._seed)
 
     @classmethod
-    def open(cls, storage: Storage, run_id: str) -> Marks:
+    def open(cls, storage: Storage, run_id: str) -> Intended:
         """Open the marks, or begin them."""
         try:
             file = storage.open(NAME)
@@ -43,10 +43,10 @@ class Marks:
         return cls(file, run_id)
 
     def end(self, source: int) -> tuple[int, int]:
-        """Return the line, and its offset, that no mark holds; none holds what follows it."""
+        """Return the first line that is not known as intended, and its offset."""
         return self._ends.get(source, (1, 0))
 
-    def tell(self, windows: Sequence[Window]) -> None:
+    def record(self, windows: Sequence[Window]) -> None:
         """Mark windows whose intents are durable."""
         for window in windows:
             if window.end > self.end(window.source)[0]:
@@ -72,8 +72,8 @@ class Marks:
         return b"%b %08x\n" % (text, zlib.crc32(text, self._seed))
 
 
-def marked_ends(storage: Storage, run_id: str) -> dict[int, int]:
-    """Read, for each source, the line that no mark holds; nothing where there are no marks, or the disk does not give them."""
+def intended_ends(storage: Storage, run_id: str) -> dict[int, int]:
+    """Return, for each source, the first line that is not known as intended; nothing if the marks cannot be read."""
     try:
         with closing(storage.open(NAME, is_writable=False)) as file:
             return {source: end for source, (end, _) in _ends_in(file, seed_of(run_id, _SEED)).items()}

@@ -1,4 +1,4 @@
-"""What lies in a run directory -> State. Reads only; `file` mends what is to be mended, `reader` shows it as it is.
+"""What lies in a run directory -> State. Reads only: `recover` mends, `reader` shows it as it is.
 
 Where reading begins: at the newest snapshot that checkpoint.settled names and the log has, else at the log's first line.
 Folds are facts wherever they come from: entries that a fold holds already are passed over by their `n`. So a crash between two
@@ -49,8 +49,7 @@ def find_header(log: File, run_id: str | None, bound: Mapping[str, Any] | None) 
     Errors: LogDamaged where it is lost and `run_id` or `bound` is not given.
     """
     line = _first_line(log)
-    known = run_id or _run_of(line)
-    header = read_header(line, seed_of(known)) if known else None
+    header = read_header(line, seed_of(run_id)) if run_id else self_named_header(line)
     if header is not None:
         if header.format != FORMAT:
             raise LogDamaged(
@@ -65,26 +64,26 @@ def find_header(log: File, run_id: str | None, bound: Mapping[str, Any] | None) 
     return Header(n=0, s=-1, format=FORMAT, run=run_id, bound=dict(bound)), 0 if is_entry else len(line), True
 
 
-def read_run(log: File, settled: FoldFile, found: tuple[Header, int, bool]) -> Opening:
+def read_run(log: File, fold_file: FoldFile, found: tuple[Header, int, bool]) -> Opening:
     """Read folds and log. Errors: LogDamaged."""
     header, header_bytes, is_rebuilt = found
     seed = seed_of(header.run)
-    heads = settled.heads()
+    heads = fold_file.heads()
     if header.settled:
-        _check_relied(settled, heads, header.settled)
+        _check_relied(fold_file, heads, header.settled)
     offset, next_n, relied = header_bytes, None if is_rebuilt else header.n + 1, (header.settled or (0, ""))[0]
-    chosen = None if is_rebuilt else _newest_snapshot(log, settled, heads, header)
+    chosen = None if is_rebuilt else _newest_snapshot(log, fold_file, heads, header)
     if chosen:
         offset, next_n, relied = chosen
-    heads.cut_to(settled.count_good(heads.refs, relied))
+    heads.cut_to(fold_file.count_good(heads.refs, relied))
     state = State(header)
     scanner = Scanner(seed, offset, next_n)
     try:
         state.load(heads.refs)
-        _replay(state, scanner, log, settled, heads, is_rebuilt=is_rebuilt)
+        _replay(state, scanner, log, fold_file, heads, is_rebuilt=is_rebuilt)
     except ValueError as error:
         raise LogDamaged(f"{LOG} contradicts itself near byte {scanner.offset}: {error}", HINT) from None
-    if is_rebuilt and scanner.offset == header_bytes and settled.file.size() and not heads.size:
+    if is_rebuilt and scanner.offset == header_bytes and fold_file.file.size() and not heads.size:
         raise LogDamaged(f"neither {LOG} nor checkpoint.settled is of this run", HINT)
     state.is_shortened = (
         heads.max_upto > state.last_n
@@ -94,37 +93,40 @@ def read_run(log: File, settled: FoldFile, found: tuple[Header, int, bool]) -> O
     return Opening(state, heads, scanner.offset, scanner.ending, scanner.lost_lines, is_rebuilt)
 
 
-def unwritten(state: State, settled: FoldFile) -> list[FoldJob]:
+def unwritten(state: State, fold_file: FoldFile) -> list[FoldJob]:
     """Return the folds that a replay made in memory, to be written."""
-    return [again(ref, settled.body(ref), {}, ref.upto) for ref in state.folds() if ref.position is None]
+    return [again(ref, fold_file.body(ref), {}, ref.upto) for ref in state.folds() if ref.position is None]
 
 
-def _replay(state: State, scanner: Scanner, log: File, settled: FoldFile, heads: Heads, *, is_rebuilt: bool) -> None:
+def _replay(state: State, scanner: Scanner, log: File, fold_file: FoldFile, heads: Heads, *, is_rebuilt: bool) -> None:
     is_first = True
     for count, (_, entry) in enumerate(scanner.entries(blocks_of(log, scanner.offset)), 1):
         if is_first and is_rebuilt and not isinstance(entry, Snapshot) and entry.n != FIRST_ENTRY:
             raise LogDamaged(f"the beginning of {LOG} is lost, and with it entries up to {entry.n - 1}", HINT)
         if is_first and isinstance(entry, Snapshot):
-            _check_relied(settled, heads, entry.settled)
+            _check_relied(fold_file, heads, entry.settled)
             restore(state, entry)
         elif isinstance(entry, _NOT_THERE):
             raise ValueError(f"a {type(entry).__name__.lower()} has no place there")
         else:
             state.apply(entry)
         is_first = False
-        if not count % _FOLD_EVERY and sum(lane.settled_lines for lane in state.lanes.values()) > _MAX_UNFOLDED:
+        if (
+            not count % _FOLD_EVERY
+            and sum(source_state.settled_lines for source_state in state.sources.values()) > _MAX_UNFOLDED
+        ):
             for job in state.freeze(entry.n, is_all=False):
-                lines, ref = seal_fold(job, 0, 0, None, settled.seed)
+                lines, ref = seal_fold(job, 0, 0, None, fold_file.seed)
                 state.folded(job, ref._replace(position=None, kept=lines[-ref.body :]))
 
 
-def _check_relied(settled: FoldFile, heads: Heads, relied: tuple[int, str]) -> None:
+def _check_relied(fold_file: FoldFile, heads: Heads, relied: tuple[int, str]) -> None:
     size, text = relied
-    if heads.size < size or settled.checksum_at(size) != text:
+    if heads.size < size or fold_file.checksum_at(size) != text:
         raise LogDamaged("checkpoint.settled is damaged, is not the one of this run, or is missing", HINT)
 
 
-def _newest_snapshot(log: File, settled: FoldFile, heads: Heads, header: Header) -> tuple[int, int, int] | None:
+def _newest_snapshot(log: File, fold_file: FoldFile, heads: Heads, header: Header) -> tuple[int, int, int] | None:
     """Return offset and `n` of the snapshot where reading may begin, and what it relies on of checkpoint.settled."""
     for generation, offset, n in reversed(heads.starts):
         if generation != header.generation:
@@ -132,7 +134,7 @@ def _newest_snapshot(log: File, settled: FoldFile, heads: Heads, header: Header)
         entry = _entry_at(log, offset, seed_of(header.run))
         if isinstance(entry, Snapshot) and entry.n == n:
             size, text = entry.settled
-            if heads.size >= size and settled.checksum_at(size) == text:
+            if heads.size >= size and fold_file.checksum_at(size) == text:
                 return offset, n, size
     return None
 
@@ -162,6 +164,12 @@ def _small_blocks(log: File) -> Iterator[bytes]:
     while block := log.read(at, _LINE_BYTES):
         yield block
         at += len(block)
+
+
+def self_named_header(line: bytes) -> Header | None:
+    """Return the header that a first line is: of the run that it names itself, and sealed by that run."""
+    run_id = _run_of(line)
+    return read_header(line, seed_of(run_id)) if run_id else None
 
 
 def _run_of(line: bytes) -> str | None:

@@ -1,10 +1,10 @@
 """The checkpoint log of a run that is being carried out: the only place that writes it.
 
 Law: an entry is applied to `state` right after it was written, so `state` is what a reader of the files would hold. `settle`,
-`note` and `doubt` only gather; what one event-loop turn gathered is written at its end, by one write. `intend` returns when its
+`note` and `doubt` only collect: at the end of the event-loop turn all of it is written, by one write. `intend` returns when its
 intents are durable; nothing of a window may be sent before that.
 
-When the disk fails: `failed` is set, `failure` says why, and `intend` and `sync` raise it from then on. `settle`, `note` and
+When the disk fails: `failure` says why, and `intend` and `sync` raise it from then on. `settle`, `note` and
 `doubt` never raise for the disk's sake: what is in flight is drained, and its outcomes are written as long as that is possible.
 What could not be written is not in `state` either. ValueError means a bug of the caller; nothing was written then.
 """
@@ -22,7 +22,7 @@ import msgspec
 
 from loader.checkpoint.compaction import Compactor
 from loader.checkpoint.folds import FoldRef
-from loader.checkpoint.format import FORMAT, AnyEntry, Doubt, Header, Note, Opened, pack_lines, seed_of
+from loader.checkpoint.format import FORMAT, AnyEntry, Doubt, Header, Note, Opened, seed_of
 from loader.checkpoint.queries import fold_slots, ids_in_folds, ids_unfolded, may_hold
 from loader.checkpoint.recover import OwnedLog, create, take
 from loader.checkpoint.state import State
@@ -48,9 +48,9 @@ class CheckpointLog:
         self._last_fold: tuple[FoldRef, list[Slot]] | None = None
         seed = seed_of(taken.state.run_id)
         self._writer = Writer(taken.storage, taken.log, seed, taken.next_n, worker)
-        self._upkeep = Compactor(taken.storage, taken.state, self._writer, taken.settled, worker, sizes)
+        self._compactor = Compactor(taken.storage, taken.state, self._writer, taken.fold_file, worker, sizes)
         self._loop = asyncio.get_running_loop()
-        self._writer.start(partial(self._upkeep.look, self._flush))
+        self._writer.start(partial(self._compactor.look, self._flush))
 
     @classmethod
     async def create(
@@ -104,11 +104,6 @@ class CheckpointLog:
             raise
 
     @property
-    def failed(self) -> asyncio.Event:
-        """Set once the disk has failed, for good."""
-        return self._writer.failed
-
-    @property
     def failure(self) -> Exception | None:
         """Why: LogStorageFailed, or a bug."""
         return self._writer.failure
@@ -127,25 +122,25 @@ class CheckpointLog:
             self._check(window, known)
             known.append(window)
         for window in windows:
-            self._turn.say(window)
+            self._turn.add(window)
         await self.sync()
         try:
-            self._taken.marks.tell(windows)
+            self._taken.intended.record(windows)
         except OSError as error:
             raise self._writer.failed_with("checkpoint.intended cannot be written", error) from error
 
-    def marked_end(self, source: int) -> int:
-        """Return the line that no mark beside the log holds, nor any behind it."""
-        return self._taken.marks.end(source)[0]
+    def intended_end(self, source: int) -> int:
+        """Return the first line of a source that `checkpoint.intended` does not know as intended."""
+        return self._taken.intended.end(source)[0]
 
     def forgotten(self, source: int) -> list[Gap]:
-        """Return the lines that were intended and of which the log knows nothing: it came back shorter than it was."""
-        gaps, marks = self.state.gaps(source), self._taken.marks
-        (line, offset), (end, end_offset) = self.state.last_intent_end(source), marks.end(source)
+        """Return the lines that were intended and that the log does not know: it came back shorter than it was."""
+        gaps, intended = self.state.gaps(source), self._taken.intended
+        (line, offset), (end, end_offset) = self.state.last_intent_end(source), intended.end(source)
         return [*gaps, Gap(source, line, end, offset, end_offset)] if end > line else gaps
 
     def settle(self, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:
-        """Say how lines of one source ended, outcomes in the order of the lines. A later outcome of a line counts.
+        """Record how lines of one source ended, outcomes in the order of the lines. A later outcome of a line counts.
 
         Errors: ValueError where a line was never intended, or stands twice.
         """
@@ -156,9 +151,9 @@ class CheckpointLog:
             self._schedule()
 
     def settle_each(self, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:
-        """Say how single lines ended, of whatever source. What a turn says so is looked at once, at its end: it is far cheaper.
+        """Record how single lines ended, of any source. All lines of a turn are looked at together at its end: far cheaper.
 
-        A line that was never intended fails the log there.
+        A line that was never intended makes the log fail then.
         """
         self._turn.settle_each(places, outcomes)
         self._schedule()
@@ -166,22 +161,23 @@ class CheckpointLog:
     def note(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name, in place of an earlier one; None removes it."""
         plain = msgspec.json.decode(msgspec.json.encode(value))  # as a reader of the file will see it
-        self._turn.say(Note(n=0, s=0, name=name, value=plain))
+        self._turn.add(Note(n=0, s=0, name=name, value=plain))
         self._schedule()
 
-    def doubt(self, places: Sequence[Place], reason: str) -> None:
-        """Say that a request with these lines of one source may have been applied, and that this is being found out."""
-        if places:
-            self._turn.gather(self._range_of)
-            lines = pack_lines([place.number for place in places])
-            self._turn.say(Doubt(n=0, s=0, source=places[0].source, lines=lines, reason=reason))
+    def doubt(self, place: Place, reason: str) -> None:
+        """Record why a line may have been applied, for as long as it has no outcome. Of a line that has one nothing is written.
+
+        It is written at the end of the turn and not synced for its own sake: a power loss may cost the reason, no more.
+        """
+        if not self.state.is_settled(place.source, place.number):
+            self._turn.doubt(place, reason)
             self._schedule()
 
     async def sync(self) -> None:
-        """Return when all that was said so far is durable. Errors: LogStorageFailed."""
+        """Return when all that was recorded so far is durable. Errors: LogStorageFailed."""
         self._flush()
-        while self._upkeep.is_held:
-            await self._upkeep.released.wait()
+        while self._compactor.is_held:
+            await self._compactor.released.wait()
         await self._writer.durable()
 
     async def close(self) -> None:
@@ -197,15 +193,15 @@ class CheckpointLog:
     async def _close(self) -> None:
         before = self.failure
         try:
-            await self._upkeep.wait()
+            await self._compactor.wait()
             if before is None:
                 await self.sync()
-                await self._upkeep.finish(self._flush)
+                await self._compactor.finish(self._flush)
         finally:
             self._flush()
             await self._writer.close()
-            self._taken.settled.file.close()
-            self._taken.marks.close()
+            self._taken.fold_file.file.close()
+            self._taken.intended.close()
             free_ballast(self._taken.storage)
             self._worker.close()
         if before is None and self.failure:
@@ -218,49 +214,49 @@ class CheckpointLog:
         self._flush()
         wanted = frozenset(ids)
         found = ids_unfolded(self.state, wanted)
-        for job in list(self._upkeep.in_flight.values()):
+        for job in list(self._compactor.in_flight.values()):
             found |= wanted.intersection(slot for slot in job.slots if isinstance(slot, int | str))
         refs = [ref for ref in self.state.folds() if may_hold(ref, wanted)]
-        return found | await self._worker(partial(ids_in_folds, self._taken.settled, refs, wanted))
+        return found | await self._worker(partial(ids_in_folds, self._taken.fold_file, refs, wanted))
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
     def _check(self, window: Window, known: Sequence[Window]) -> None:
         check_window(window)
-        lane = self.state.lanes.get(window.source)
+        source_state = self.state.sources.get(window.source)
         spans = [(other.first, other.end) for other in known if other.source == window.source]
-        if lane and window.first < lane.end:
-            spans += [span[:2] for span in lane.spans()]
+        if source_state and window.first < source_state.end:
+            spans += [span[:2] for span in source_state.spans()]
         if any(first < window.end and window.first < end for first, end in spans):
             raise ValueError(f"lines {window.first}..{window.end} are intended already")
 
     def _range_of(self, source: int, line: int) -> tuple[int, int]:
         """Return the window or fold that holds a line."""
-        lane = self.state.lanes.get(source)
-        live = lane.find(line) if lane else None
+        source_state = self.state.sources.get(source)
+        live = source_state.find(line) if source_state else None
         if live:
             return live.window.first, live.window.end
-        ref = lane.folds.find(line) if lane else None
+        ref = source_state.folds.find(line) if source_state else None
         if ref is None:
             raise ValueError(f"an outcome for line {line} of source {source}, which was never intended")
         return ref.first, ref.end
 
     def _letter(self, source: int, line: int) -> Letter:
         """Return what a settled line is."""
-        lane = self.state.lanes[source]
-        live = lane.find(line)
+        source_state = self.state.sources[source]
+        live = source_state.find(line)
         if live:
             return letter_of(live.slot(line))
         amendment = self.state.amendments.get((source, line))
         if amendment:
             return letter_of(amendment.slot)
-        ref = lane.folds.find(line)
+        ref = source_state.folds.find(line)
         assert ref is not None  # noqa: S101 - `_range_of` found it
-        job = self._upkeep.in_flight.get((source, ref.first))
+        job = self._compactor.in_flight.get((source, ref.first))
         if job:
             return letter_of(job.slots[line - job.first])
         if self._last_fold is None or self._last_fold[0] is not ref:
-            self._last_fold = (ref, fold_slots(self._taken.settled, ref))
+            self._last_fold = (ref, fold_slots(self._taken.fold_file, ref))
         return letter_of(self._last_fold[1][line - ref.first])
 
     def _schedule(self) -> None:
@@ -269,22 +265,22 @@ class CheckpointLog:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Write what was said, by one write as a rule, and apply it."""
+        """Write what was recorded, as a rule by one write, and apply it."""
         self._is_scheduled = False
         try:
-            self._turn.gather(self._range_of)
-            if self._upkeep.is_held or not self._turn:
+            self._turn.group_by_window(self._range_of)
+            if self._compactor.is_held or not self._turn:
                 return
             for batch in self._turn.take():
                 entries: list[AnyEntry] = []
-                outcomes = 0
+                weight = 0
                 for item in batch:
                     entries += self._entries(item, self._writer.next_n + len(entries))
-                    outcomes += item.count if isinstance(item, WindowOutcomes) else 0
-                if self._writer.append(entries, outcomes):
+                    weight += item.count if isinstance(item, WindowOutcomes) else not isinstance(item, Doubt)
+                if self._writer.append(entries, weight):
                     for entry in entries:
                         self.state.apply(entry)
-        except Exception as error:  # noqa: BLE001 - the loop would only log it; whoever waits must hear of it
+        except Exception as error:  # noqa: BLE001 - the loop would only log it; whoever waits must get it
             self._writer.give_up(error)
 
     def _entries(self, item: WindowOutcomes | Note | Doubt | Window, n: int) -> Sequence[AnyEntry]:

@@ -16,7 +16,7 @@ from loader.checkpoint.fold_file import NAME as SETTLED
 from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.format import Header, Opened, seal, seed_of
 from loader.checkpoint.generation import next_generation, put_in_place
-from loader.checkpoint.intended import Marks
+from loader.checkpoint.intended import Intended
 from loader.checkpoint.load import Opening, find_header, read_run, unwritten
 from loader.checkpoint.scan import HINT
 from loader.checkpoint.state import State
@@ -34,14 +34,14 @@ class OwnedLog:
 
     storage: Storage
     log: File
-    settled: FoldFile
-    marks: Marks
+    fold_file: FoldFile
+    intended: Intended
     state: State
     next_n: int
 
     def close(self) -> None:
         """Give it up as it is."""
-        _close(self.log, self.settled, self.marks)
+        _close(self.log, self.fold_file, self.intended)
 
 
 def create(storage: Storage, header: Header, opened: Opened) -> OwnedLog:
@@ -50,26 +50,26 @@ def create(storage: Storage, header: Header, opened: Opened) -> OwnedLog:
     Errors: LogLocked, LogDamaged, LogStorageFailed; FileExistsError where there is one.
     """
     log: File | None = None
-    settled: FoldFile | None = None
-    marks: Marks | None = None
+    fold_file: FoldFile | None = None
+    intended: Intended | None = None
     try:
         log = storage.create(LOG)
         _lock(log)
         _write(log, seal(header, seed_of(header.run)))
         storage.sync()
-        settled = _fresh_settled(storage, header.run)
-        marks = Marks.open(storage, header.run)
+        fold_file = _new_fold_file(storage, header.run)
+        intended = Intended.open(storage, header.run)
         state = State(header)
         next_n = _open_up(storage, log, state, opened, header.n + 1)
     except FileExistsError:
         raise
     except OSError as error:
-        _close(log, settled, marks)
+        _close(log, fold_file, intended)
         raise _failed(error) from error
     except BaseException:
-        _close(log, settled, marks)
+        _close(log, fold_file, intended)
         raise
-    return OwnedLog(storage, log, settled, marks, state, next_n)
+    return OwnedLog(storage, log, fold_file, intended, state, next_n)
 
 
 def take(
@@ -80,42 +80,44 @@ def take(
     Errors: LogLocked, LogDamaged, LogStorageFailed.
     """
     log: File | None = None
-    settled: FoldFile | None = None
-    marks: Marks | None = None
+    fold_file: FoldFile | None = None
+    intended: Intended | None = None
     try:
         log = open_locked(storage)
         log.sync()
         found = find_header(log, run_id, bound)
         if found[0].run != run_id:
             raise LogDamaged("checkpoint.log is the log of another run", HINT)
-        settled = _open_settled(storage, run_id)
-        opening = read_run(log, settled, found)
+        fold_file = _open_fold_file(storage, run_id)
+        opening = read_run(log, fold_file, found)
         if opening.state.is_shortened and not may_be_shorter:
             raise LogDamaged("checkpoint.log is shorter than it was: checkpoint.settled knows of later entries", HINT)
-        marks = Marks.open(storage, run_id)
-        return _mend(storage, log, settled, marks, opening, opened)
+        intended = Intended.open(storage, run_id)
+        return _mend(storage, log, fold_file, intended, opening, opened)
     except OSError as error:
-        _close(log, settled, marks)
+        _close(log, fold_file, intended)
         raise _failed(error) from error
     except BaseException:
-        _close(log, settled, marks)
+        _close(log, fold_file, intended)
         raise
 
 
-def _mend(storage: Storage, log: File, settled: FoldFile, marks: Marks, opening: Opening, opened: Opened) -> OwnedLog:
+def _mend(
+    storage: Storage, log: File, fold_file: FoldFile, intended: Intended, opening: Opening, opened: Opened
+) -> OwnedLog:
     state = opening.state
     if log.size() > opening.good_bytes:
         _cut(storage, log, opening)
-    settled.go_on(opening.heads)
-    jobs = unwritten(state, settled)
-    for job, ref in zip(jobs, settled.append(jobs, None) if jobs else (), strict=True):
+    fold_file.go_on(opening.heads)
+    jobs = unwritten(state, fold_file)
+    for job, ref in zip(jobs, fold_file.append(jobs, None) if jobs else (), strict=True):
         state.folded(job, ref)
     next_n = state.last_n + 1
     if opening.is_rebuilt or state.is_shortened:
         what = "its header was lost and is made anew" if opening.is_rebuilt else "it came back shorter than it was"
         state.warnings.append(f"checkpoint.log: {what}")
         next_n = max(next_n, opening.heads.max_upto + 1)
-        header, data = next_generation(state, next_n, settled.mark)
+        header, data = next_generation(state, next_n, fold_file.mark)
         log.close()
         log, error = put_in_place(storage, data)
         if error:
@@ -123,7 +125,7 @@ def _mend(storage: Storage, log: File, settled: FoldFile, marks: Marks, opening:
         state.header = header
         next_n += 2
     next_n = _open_up(storage, log, state, opened, next_n)
-    return OwnedLog(storage, log, settled, marks, state, next_n)
+    return OwnedLog(storage, log, fold_file, intended, state, next_n)
 
 
 def _cut(storage: Storage, log: File, opening: Opening) -> None:
@@ -196,17 +198,17 @@ def _lock(log: File) -> None:
         )
 
 
-def _fresh_settled(storage: Storage, run_id: str) -> FoldFile:
+def _new_fold_file(storage: Storage, run_id: str) -> FoldFile:
     try:
         file = storage.create(SETTLED)
     except FileExistsError:
         raise LogDamaged("there is a checkpoint.settled, but no checkpoint.log", HINT) from None
-    settled = FoldFile(file, run_id)
-    settled.begin()
-    return settled
+    fold_file = FoldFile(file, run_id)
+    fold_file.begin()
+    return fold_file
 
 
-def _open_settled(storage: Storage, run_id: str) -> FoldFile:
+def _open_fold_file(storage: Storage, run_id: str) -> FoldFile:
     """Open the second file; make it where it is missing, for it can be made anew from a log of the first generation."""
     try:
         file = storage.open(SETTLED)
@@ -216,8 +218,8 @@ def _open_settled(storage: Storage, run_id: str) -> FoldFile:
     return FoldFile(file, run_id)
 
 
-def _close(log: File | None, settled: FoldFile | None, marks: Marks | None) -> None:
-    for file in (log, settled.file if settled else None, marks):
+def _close(log: File | None, fold_file: FoldFile | None, intended: Intended | None) -> None:
+    for file in (log, fold_file.file if fold_file else None, intended):
         if file:
             file.close()
 

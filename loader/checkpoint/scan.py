@@ -18,7 +18,7 @@ from loader.errors import LogDamaged
 
 Ending: TypeAlias = Literal["clean", "torn", "lost"]
 
-_BEGIN: Final = b'{"t":"'  # of every line
+ENTRY_BEGIN: Final = b'{"t":"'  # of every line
 
 HINT: Final = (
     "`loader log repair RUN` makes it sound again: what is damaged counts as ambiguous, nothing is lost or sent twice; "
@@ -68,11 +68,11 @@ class Scanner:
 
     def _open_behind(self, line: bytes) -> AnyEntry | None:
         """Return the entry at the end of a bad line: what parted them may be all that is damaged."""
-        at = line.find(_BEGIN, 1)
+        at = line.find(ENTRY_BEGIN, 1)
         while at > 0:
             if entry := self._open(line[at:]):
                 return entry
-            at = line.find(_BEGIN, at + 1)
+            at = line.find(ENTRY_BEGIN, at + 1)
         return None
 
     def _judge(self, line: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from loader.checkpoint.format import Doubt, Intent, Outcomes, Snapshot, pack_lines
 from loader.checkpoint.state import State
-from loader.checkpoint.windows import ID_KINDS, LiveWindow, outcome_fields, rows_of
+from loader.checkpoint.windows import ID_KINDS, LiveWindow, intent_of, outcome_fields, rows_of
 
 
 def snapshot_of(state: State, n: int, s: int, settled: tuple[int, str]) -> Snapshot:
@@ -19,11 +19,11 @@ def snapshot_of(state: State, n: int, s: int, settled: tuple[int, str]) -> Snaps
     windows: list[Intent] = []
     outcomes: list[Outcomes] = []
     doubts: list[Doubt] = []
-    for index in sorted(state.lanes):
-        lane = state.lanes[index]
-        for first in lane.firsts:
-            live = lane.windows[first]
-            windows.append(_intent_of(live))
+    for index in sorted(state.sources):
+        source_state = state.sources[index]
+        for first in source_state.firsts:
+            live = source_state.windows[first]
+            windows.append(intent_of(live.window, live.last_n, 0))
             fields = _fields_of(live)
             if any(fields.values()):
                 outcomes.append(Outcomes(n=live.last_n, s=0, source=index, **fields))
@@ -61,20 +61,6 @@ def _fields_of(live: LiveWindow) -> dict[str, Any]:
     if set(map(type, live.slots)) <= ID_KINDS:
         return {"created": [live.window[1:3]], "ids": [*live.slots]}
     return outcome_fields(live.rows())
-
-
-def _intent_of(live: LiveWindow) -> Intent:
-    window = live.window
-    return Intent(
-        n=live.last_n,
-        s=0,
-        source=window.source,
-        lines=(window.first, window.end),
-        bytes=(window.offset, window.end_offset),
-        crc=window.crc,
-        records=window.records,
-        blanks=pack_lines(window.blanks),
-    )
 
 
 def _doubts_of(live: LiveWindow) -> list[Doubt]:

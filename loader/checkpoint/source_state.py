@@ -10,8 +10,8 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator
 
 from loader.checkpoint.folds import FoldJob, FoldRef, FoldTable, job_of
-from loader.checkpoint.format import Counts
 from loader.checkpoint.windows import Gap, LiveWindow
+from loader.model import Counts
 
 FOLD_LINES = 4096  # a fold's head costs about 230 bytes: a twentieth of a byte a line
 

@@ -1,7 +1,8 @@
 """What the log says, at any moment. Pure: entries in, answers out.
 
-One `apply` serves replay and the running process alike: the file applies to its state just what it has written, so that what is
-held in memory is what a reader of the file would hold. The size of a State follows open windows and folds, never the records.
+One `apply` serves replay and the running process alike. The running process applies just what it has written, so that its memory
+is what a reader of the files would hold. The size of a State follows its folds and the windows that are not folded, not the
+number of records.
 
 Every error here is a ValueError: in replay it means damage (or another version), in the running process a bug of the caller.
 """
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple
 from loader.checkpoint.folds import FoldJob, FoldRef
 from loader.checkpoint.format import (
     AnyEntry,
-    Counts,
     Doubt,
     Header,
     Intent,
@@ -25,6 +25,7 @@ from loader.checkpoint.format import (
 )
 from loader.checkpoint.source_state import FOLD_LINES, SourceState
 from loader.checkpoint.windows import Gap, LiveWindow, Slot, id_slots, letter_of, rows_of, tally, window_of
+from loader.model import Counts
 
 
 class Amendment(NamedTuple):
@@ -47,7 +48,7 @@ class State:
         self.is_shortened = False  # the log came back shorter than it was: see `gaps`
         self.last_n = header.n
         self.amendments: dict[tuple[int, int], Amendment] = {}
-        self.lanes: dict[int, SourceState] = {}
+        self.sources: dict[int, SourceState] = {}
 
     @property
     def run_id(self) -> str:
@@ -61,51 +62,53 @@ class State:
 
     # --- questions ------------------------------------------------------------------------------------------------------
 
-    def open_windows(self) -> Iterator[LiveWindow]:
-        """Yield the windows with lines that have no outcome, by source and line."""
-        for index in sorted(self.lanes):
-            lane = self.lanes[index]
-            yield from (lane.windows[first] for first in lane.firsts if lane.windows[first].unresolved)
+    def unresolved_windows(self) -> Iterator[LiveWindow]:
+        """Yield the unresolved windows, those with lines that have no outcome, by source and line."""
+        for index in sorted(self.sources):
+            source_state = self.sources[index]
+            yield from (
+                source_state.windows[first] for first in source_state.firsts if source_state.windows[first].unresolved
+            )
 
     def last_intent_end(self, source: int) -> tuple[int, int]:
         """Return the first line, and its offset, that no intent holds; none holds what follows it."""
-        lane = self.lanes.get(source)
-        return (lane.end, lane.end_offset) if lane else (1, 0)
+        source_state = self.sources.get(source)
+        return (source_state.end, source_state.end_offset) if source_state else (1, 0)
 
     def is_settled(self, source: int, line: int) -> bool:
         """Say whether a line has an outcome or is blank."""
-        lane = self.lanes.get(source)
-        if lane is None:
+        source_state = self.sources.get(source)
+        if source_state is None:
             return False
-        live = lane.find(line)
-        return live.slot(line) is not None if live else lane.folds.find(line) is not None
+        live = source_state.find(line)
+        return live.slot(line) is not None if live else source_state.folds.find(line) is not None
 
     def settled(self, source: int) -> list[tuple[int, int]]:
         """Return the line ranges of settled windows, merged."""
-        return self.lanes[source].settled() if source in self.lanes else []
+        return self.sources[source].settled() if source in self.sources else []
 
     def gaps(self, source: int) -> list[Gap]:
         """Return what is missing below the last intent. Only a log that came back shorter has any."""
-        return self.lanes[source].gaps(source) if source in self.lanes else []
+        return self.sources[source].gaps(source) if source in self.sources else []
 
     def folds(self) -> Iterator[FoldRef]:
         """Yield all folds, by source and line."""
-        for index in sorted(self.lanes):
-            yield from self.lanes[index].folds
+        for index in sorted(self.sources):
+            yield from self.sources[index].folds
 
     # --- entries --------------------------------------------------------------------------------------------------------
 
     def load(self, refs: Iterable[FoldRef]) -> None:
         """Take the folds of checkpoint.settled in, before any entry is applied."""
         for ref in refs:
-            self._lane(ref.source).folds.add(ref)
-        for lane in self.lanes.values():
-            for ref in lane.folds:
+            self._source_state(ref.source).folds.add(ref)
+        for source_state in self.sources.values():
+            for ref in source_state.folds:
                 self.counts.merge(ref.counts)
-            lane.end, lane.end_offset = lane.folds.ends()
+            source_state.end, source_state.end_offset = source_state.folds.ends()
 
     def apply(self, entry: AnyEntry) -> None:
-        """Bring in the next entry of the log. A snapshot changes nothing: what it says has been read (see `snapshots`)."""
+        """Bring in the next entry of the log. A snapshot changes nothing: all it holds has been read (see `snapshots`)."""
         if isinstance(entry, Outcomes):
             if entry.was:
                 self._amend(entry)
@@ -124,25 +127,25 @@ class State:
             self.executions += 1
         self.last_n = entry.n
 
-    def _lane(self, source: int) -> SourceState:
-        lane = self.lanes.get(source)
-        if lane is None:
-            lane = self.lanes[source] = SourceState()
-        return lane
+    def _source_state(self, source: int) -> SourceState:
+        source_state = self.sources.get(source)
+        if source_state is None:
+            source_state = self.sources[source] = SourceState()
+        return source_state
 
     def _intend(self, entry: Intent) -> None:
-        lane = self._lane(entry.source)
+        source_state = self._source_state(entry.source)
         first, end = entry.lines
-        if lane.folds.find(first):
+        if source_state.folds.find(first):
             return
         window = window_of(entry)
-        lane.add(LiveWindow(window, entry.n))
+        source_state.add(LiveWindow(window, entry.n))
         self.counts.lines += end - first
         self.counts.skipped_blank += len(window.blanks)
 
     def _settle(self, entry: Outcomes) -> None:
         """Bring in first outcomes: created ones by the run, the others one by one."""
-        lane = self._lane(entry.source)
+        source_state = self._source_state(entry.source)
         at = 0
         known = entry.ids
         for item in entry.created:
@@ -150,36 +153,36 @@ class State:
             ids = known if end - first == len(known) else known[at : at + end - first]
             at += end - first
             slots = id_slots(ids)
-            if at <= len(known) and self._place(lane, first, slots, entry.n):
+            if at <= len(known) and self._place(source_state, first, slots, entry.n):
                 self.counts.created += len(ids)
                 self.counts.ids_unknown += 0 if slots is ids else ids.count(None)
         if at != len(known):
             raise ValueError(f"{len(known)} ids for {at} lines")
         if entry.updated or entry.unchanged or entry.rejected or entry.ambiguous:
             for place, (line, slot) in enumerate(rows_of(entry)):
-                if place >= at and self._place(lane, line, [slot], entry.n):
+                if place >= at and self._place(source_state, line, [slot], entry.n):
                     tally(self.counts, letter_of(slot))
 
-    def _place(self, lane: SourceState, first: int, slots: list[Slot], n: int) -> bool:
+    def _place(self, source_state: SourceState, first: int, slots: list[Slot], n: int) -> bool:
         """Put first outcomes into their window. False where a fold has them already."""
-        live = lane.find(first)
+        live = source_state.find(first)
         if live is None:
-            ref = lane.folds.find(first)
+            ref = source_state.folds.find(first)
             if ref is None or n > ref.upto or first + len(slots) > ref.end:
                 raise ValueError(f"an outcome for line {first}, which has one or was never intended")
             return False
         live.fill(first, slots)
         live.last_n = n
         if not live.unresolved:
-            lane.settled_lines += len(live.slots)
+            source_state.settled_lines += len(live.slots)
         return True
 
     def _amend(self, entry: Outcomes) -> None:
         """Bring in later outcomes of lines that have one."""
-        lane = self._lane(entry.source)
+        source_state = self._source_state(entry.source)
         for was, (line, slot) in zip(entry.was, rows_of(entry), strict=True):
-            live = lane.find(line)
-            ref = None if live else lane.folds.find(line)
+            live = source_state.find(line)
+            ref = None if live else source_state.folds.find(line)
             if live:
                 before = letter_of(live.amend(line, slot))
                 live.last_n = entry.n
@@ -198,9 +201,9 @@ class State:
         return letter_of(earlier.slot) if earlier else was
 
     def _doubt(self, entry: Doubt) -> None:
-        lane = self._lane(entry.source)
+        source_state = self._source_state(entry.source)
         for line in each_line(entry.lines):
-            live = lane.find(line)
+            live = source_state.find(line)
             if live and live.slot(line) is None:
                 live.doubts[line] = entry.reason
 
@@ -213,15 +216,15 @@ class State:
         Their lines count as folded from now on.
         """
         jobs: list[FoldJob] = []
-        for lane in self.lanes.values():
-            if not lane.settled_lines or not (is_all or lane.settled_lines >= min_lines):
+        for source_state in self.sources.values():
+            if not source_state.settled_lines or not (is_all or source_state.settled_lines >= min_lines):
                 continue
-            jobs += lane.freeze(upto, min_lines, is_all=is_all)
+            jobs += source_state.freeze(upto, min_lines, is_all=is_all)
         return jobs
 
     def folded(self, job: FoldJob, ref: FoldRef) -> None:
         """Know a job as written: from now on its body is read from `ref`, and amendments in it are forgotten."""
-        self.lanes[job.source].folds.add(ref)
+        self.sources[job.source].folds.add(ref)
         if not self.amendments:
             return
         for key, amendment in list(self.amendments.items()):

@@ -51,11 +51,11 @@ class Threads(Worker):
         """Run blocking work in a thread. `done` is called a turn of the loop sooner than behind a future of the loop's own."""
         loop = asyncio.get_running_loop()
 
-        def tell(ended: Ended) -> None:
+        def report(ended: Ended) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(done, ended)
 
-        self._pool.submit(work).add_done_callback(tell)
+        self._pool.submit(work).add_done_callback(report)
 
     def close(self) -> None:
         """Let the threads end."""
@@ -63,13 +63,13 @@ class Threads(Worker):
 
 
 def utc_text() -> str:
-    """Return the time of the wall clock. It is only shown, never reckoned with."""
+    """Return the time of the wall clock. It is only shown, never calculated with."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """When upkeep happens. The defaults are for use, smaller ones for tests."""
+    """When the log is compacted. The defaults are for use, smaller ones for tests."""
 
     fold_lines: int = FOLD_LINES
     amended_lines: int = 4096  # then they are folded in: 1 MB of memory

@@ -1,6 +1,6 @@
-"""What one event-loop turn says, on its way into entries. Pure.
+"""What is recorded in one turn of the event loop, on its way into entries. Pure.
 
-Outcomes of one window are gathered until the turn ends and become one entry: 19 bytes a record instead of 75.
+The outcomes of a window are collected until the turn ends and become one entry: 19 bytes a record instead of 75.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class WindowOutcomes:
         """Return one entry, or two where some lines have an outcome already; numbered from `n` on."""
         bare = self.entry(n, s)
         piece = self.pieces[0][0]
-        live = state.lanes[self.source].find(piece if isinstance(piece, int) else piece[0])
+        live = state.sources[self.source].find(piece if isinstance(piece, int) else piece[0])
         if live and all(live.is_fresh(lines) for lines in self.pieces):
             return [bare]
         found: list[Outcomes] = []
@@ -144,28 +144,33 @@ class WindowOutcomes:
 
 
 class Turn:
-    """What was said since the last write, in order."""
+    """What was recorded since the last write, in order."""
 
     def __init__(self) -> None:
-        self._said: list[WindowOutcomes | Note | Doubt | Window] = []
+        self._items: list[WindowOutcomes | Note | Doubt | Window] = []
         self._open: dict[tuple[int, int], WindowOutcomes] = {}  # by source and first line of window or fold
         self._places: list[Place] = []  # of single lines, with `_outcomes`
         self._outcomes: list[Outcome] = []
+        self._doubts: dict[tuple[int, str], list[int]] = {}  # source and reason -> lines
 
     def __bool__(self) -> bool:
-        return bool(self._said or self._places)
+        return bool(self._items or self._places or self._doubts)
 
     def windows(self) -> list[Window]:
         """Return the windows that are to be intended."""
-        return [item for item in self._said if isinstance(item, Window)]
+        return [item for item in self._items if isinstance(item, Window)]
 
-    def say(self, item: Note | Doubt | Window) -> None:
-        """Add something other than outcomes."""
-        self._said.append(item)
+    def doubt(self, place: Place, reason: str) -> None:
+        """Add why a line may have been applied. Lines with one reason share an entry, behind the turn's outcomes."""
+        self._doubts.setdefault((place.source, _writable(reason)), []).append(place.number)
+
+    def add(self, item: Note | Window) -> None:
+        """Add something other than outcomes and doubts."""
+        self._items.append(item)
 
     def settle(self, places: Sequence[Place], outcomes: Sequence[Outcome], range_of: RangeOf) -> None:
         """Add outcomes of lines of one source. Errors: ValueError where a line was never intended, or stands twice."""
-        self.gather(range_of)
+        self.group_by_window(range_of)
         if not isinstance(places, RecordBlock):  # whose lines follow each other in one source
             if places[0].source != places[-1].source:
                 raise ValueError("outcomes of several sources at once")
@@ -174,12 +179,12 @@ class Turn:
         self._settle(places, outcomes, range_of)
 
     def settle_each(self, places: Sequence[Place], outcomes: Sequence[Outcome]) -> None:
-        """Add the outcomes of single lines, to be looked at by `gather`."""
+        """Add the outcomes of single lines; `group_by_window` looks at them."""
         self._places += places
         self._outcomes += outcomes
 
-    def gather(self, range_of: RangeOf) -> None:
-        """Bring in the outcomes of single lines. Errors: ValueError, as in `settle`."""
+    def group_by_window(self, range_of: RangeOf) -> None:
+        """Put the outcomes of single lines to those of their windows. Errors: ValueError, as in `settle`."""
         if not self._places:
             return
         places, outcomes = self._places, self._outcomes
@@ -211,21 +216,23 @@ class Turn:
         known = self._open.get((source, first))
         if known is None or not known.is_disjoint(packed):
             known = self._open[source, first] = WindowOutcomes(source, first)
-            self._said.append(known)
+            self._items.append(known)
         known.add(packed, places, outcomes)
 
     def take(self) -> list[list[WindowOutcomes | Note | Doubt | Window]]:
-        """Return what was said, in batches; no batch has a window's outcomes twice, for the later amend the earlier."""
+        """Return what was recorded, in batches. No batch has the outcomes of a window twice: the later amend the earlier."""
         batches: list[list[WindowOutcomes | Note | Doubt | Window]] = [[]]
         keys: set[tuple[int, int]] = set()
-        for item in self._said:
+        for item in self._items:
             if isinstance(item, WindowOutcomes):
                 if (item.source, item.first) in keys:
                     batches.append([])
                     keys = set()
                 keys.add((item.source, item.first))
             batches[-1].append(item)
-        self._said, self._open = [], {}
+        for (source, reason), lines in self._doubts.items():
+            batches[-1].append(Doubt(n=0, s=0, source=source, lines=pack_lines(lines), reason=reason))
+        self._items, self._open, self._doubts = [], {}, {}
         return batches
 
 

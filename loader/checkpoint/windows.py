@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, cast
 
-from loader.checkpoint.format import Counts, Intent, Lines, Outcomes, each_line, pack_lines
-from loader.model import Ambiguous, Created, Outcome, Rejected, Stage, Updated, Window
+from loader.checkpoint.format import Intent, Lines, Outcomes, each_line, pack_lines
+from loader.model import Ambiguous, Counts, Created, Outcome, Rejected, Stage, Updated, Window
 
 
 def check_window(window: Window) -> None:

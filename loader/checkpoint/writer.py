@@ -6,7 +6,7 @@ groups: at once where somebody waits (an intent), else every 50 ms or 2,048 outc
 When the disk fails: nothing is retried. A sync that failed may have dropped the very pages that it was asked to keep, so no
 further sync is tried on that file, and `synced_n` stays. A write that failed ends all writing. One exception: on a full disk
 the ballast is given back and the rest of the write goes on, so that the outcomes of what is in flight still fit; the run must
-stop all the same. Either way `failure` and `failed` are set once and for good; `durable` raises, `append` does not, for what is
+stop all the same. Either way `failure` is set once and for good; `durable` raises, `append` does not, for what is
 in flight must be allowed to end.
 """
 
@@ -31,7 +31,7 @@ _HINT: Final = "Make room or mend the disk, then give the same command again: th
 
 
 class Writer:
-    """The log's growing end."""
+    """The growing end of the log."""
 
     def __init__(self, storage: Storage, file: File, seed: int, next_n: int, worker: Worker) -> None:
         self.file = file
@@ -39,7 +39,6 @@ class Writer:
         self.next_n = next_n
         self.synced_n = next_n - 1  # the file was synced before it was read
         self.failure: Exception | None = None
-        self.failed = asyncio.Event()
         self._seed = seed
         self._worker = worker
         self._storage = storage
@@ -54,17 +53,15 @@ class Writer:
         self._holding = asyncio.Lock()
         self._is_held = False
 
-    @property
-    def can_write(self) -> bool:
-        """Say whether outcomes still reach the file."""
-        return self._can_write
-
     def start(self, after_sync: Callable[[], None]) -> None:
         """Have `after_sync` called behind each sync."""
         self._after_sync = after_sync
 
-    def append(self, entries: Sequence[AnyEntry], outcomes: int = 0) -> bool:
-        """Write entries, numbered from `next_n` on. False where the disk refused; then nothing of them counts."""
+    def append(self, entries: Sequence[AnyEntry], weight: int = 1) -> bool:
+        """Write entries, numbered from `next_n` on. False if the disk refused; then none of them counts.
+
+        `weight`: how many outcomes they hold, 1 for another entry; 0 if a power loss may take them, so that no sync is needed.
+        """
         if not self._can_write:
             return False
         seed = self._seed
@@ -80,10 +77,10 @@ class Writer:
             self.fail("checkpoint.log cannot be written", error)
             return False
         self.next_n += len(entries)
-        self._unsynced += outcomes or 1
+        self._unsynced += weight
         if self._unsynced >= SYNC_OUTCOMES:
             self._begin_sync()
-        elif self._timer is None:
+        elif weight and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SYNC_SECONDS, self._begin_sync)
         return True
 
@@ -101,7 +98,7 @@ class Writer:
 
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Have no sync run, and none begin, for as long as the file is swapped or closed."""
+        """Let no sync run or begin while the file is swapped or closed."""
         async with self._holding:
             self._is_held = True
             try:
@@ -130,7 +127,7 @@ class Writer:
             self._wake()
 
     def fail(self, what: str, error: OSError) -> None:
-        """Take notice that the disk failed: the run must stop. What can still be written is."""
+        """Note that the disk failed: the run must stop. What can still be written is written."""
         self.give_up(LogStorageFailed(f"{what}: {error.strerror or type(error).__name__}", _HINT))
 
     def failed_with(self, what: str, error: OSError) -> Exception:
@@ -139,10 +136,9 @@ class Writer:
         return self.failure or error
 
     def give_up(self, failure: Exception) -> None:
-        """Let nobody wait any more. The first failure is the one that is told."""
+        """End all waiting. The first failure is the one that is raised."""
         if self.failure is None:
             self.failure = failure
-            self.failed.set()
         for _, waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(self.failure)
@@ -160,7 +156,7 @@ class Writer:
             self._is_wanted = self._can_sync = False
 
     def _begin_sync(self) -> None:
-        """Sync what is written now, once; where that cannot be now, behind what is in the way. Never again after a failure."""
+        """Sync what is written now; if a sync runs or the file is held, do it afterwards. Never again after a failure."""
         if self._sync is not None or self._is_held:
             self._is_wanted = True
             return
@@ -186,7 +182,7 @@ class Writer:
             self._begin_sync()
         try:
             self._after_sync()
-        except Exception as error:  # noqa: BLE001 -- the loop would only log it; whoever waits must hear of it
+        except Exception as error:  # noqa: BLE001 -- the loop would only log it; whoever waits must get it
             self.give_up(error)
 
     def _take_note(self, n: int, ended: Ended) -> None:
@@ -210,7 +206,7 @@ class Writer:
             self._timer = None
 
     def _check_name(self) -> OSError | None:
-        """Say what is wrong with the file's name: what was synced under no name is of no use to anybody."""
+        """Return what is wrong with the file's name: a synced file without its name cannot be found again."""
         try:
             is_current = self._storage.is_current(LOG, self.file)
         except OSError as error:

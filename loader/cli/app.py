@@ -14,7 +14,7 @@ from loader.cli.demo import demo
 from loader.cli.emulator import emulator
 from loader.cli.errors import Session, explain, quiet_pipe, version
 from loader.cli.listing import ambiguous, ids, rejects, status
-from loader.cli.load import canbus, ozari, resume
+from loader.cli.load import CREDENTIALS, VENDORS, resume
 from loader.cli.log import log
 from loader.cli.options import Group
 from loader.cli.reconcile import reconcile
@@ -25,10 +25,10 @@ loader canbus add postal.ndjson.gz --user admin@example.com --rate 10/s
 loader resume cities.ndjson.ozari-tcity.run
 loader ids cities.ndjson.ozari-tcity.run --format csv > ids.csv
 """
-EPILOG = """Credentials come from the environment, or from a file named by the variable + _FILE: OZARI_TOKEN; CANBUS_TENANT_ID,
-CANBUS_APP_ID, CANBUS_API_KEY, CANBUS_API_SECRET. Every option may also stand as LOADER_<OPTION> in the environment, or in a
-profile. Exit codes: 0 done, 2 wrong usage, 3 some records rejected or ambiguous, 4 stopped by the target (resumable),
-5 source or log unusable, 129/130/143 interrupted (resumable)."""
+EPILOG = f"""Credentials come from the environment, or from a file named by the variable + _FILE: {CREDENTIALS}.
+Every option may also stand as LOADER_<OPTION> in the environment, or in a profile. Exit codes: 0 done, 2 wrong usage, 3 some
+records rejected or ambiguous, 4 stopped by the target (resumable), 5 source or log unusable, 129/130/143 interrupted
+(resumable)."""
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, is_asked: bool) -> None:  # noqa: FBT001 - click's signature
@@ -55,7 +55,7 @@ def app() -> None:
     """Move NDJSON records into Ozari and Canbus: nothing lost, nothing doubled, and what cannot be known is listed."""
 
 
-for command in (ozari, canbus, resume, status, ids, rejects, ambiguous, reconcile, log, emulator, demo):
+for command in (*VENDORS, resume, status, ids, rejects, ambiguous, reconcile, log, emulator, demo):
     app.add_command(command)
 
 

@@ -6,9 +6,8 @@ Every option arrives as text (click has already decided between flag, environmen
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,152 +15,108 @@ from loader.cli import quantities
 from loader.credentials import read_credentials
 from loader.errors import UsageError
 from loader.runs import directory as run_directory
-from loader.runs.directory import STANDARD_INPUT, Kind
+from loader.runs.directory import STANDARD_INPUT
 from loader.runs.naming import directory_of
-from loader.runs.plan import LoadPlan
-from loader.settings import (
-    AmbiguousPolicy,
-    CanbusAdd,
-    Options,
-    OzariInsert,
-    OzariUpdate,
-    TargetSettings,
-    TransportName,
-)
-from loader.urls import check_base_url, check_proxy, default_base_url
+from loader.runs.plan import DryRun, LoadPlan
+from loader.settings import AmbiguousPolicy, Credentials, Options, TargetSettings, TransportName
+from loader.targets.kind import Kind
+from loader.targets.registry import KINDS, kind_of
+from loader.urls import check_base_url, check_proxy
 
-NAME = re.compile(r"[A-Za-z0-9_]+")
-"""[D] OZ-err, OZ-ins: table and field names. Used with fullmatch: `$` would let a trailing line feed pass."""
-MAX_NAME_LENGTH = 64
-PRIMARY_KEY = "fid"
 NOT_KEPT = "--no-keep: no copy of standard input is kept, so this run cannot be resumed"
 
 
-def load_settings(kind: Kind, values: Mapping[str, Any], environ: Mapping[str, str]) -> LoadPlan:
-    """Build the settings of a load from its options. Errors: UsageError. The sources are not opened here."""
-    target = _target(kind, values)
+def load_settings(name: str, values: Mapping[str, Any], environ: Mapping[str, str]) -> LoadPlan | DryRun:
+    """Build the settings of a load from its options; `name` is that of its kind. Errors: UsageError.
+
+    The sources are not opened here.
+    """
+    kind = KINDS[name]
+    target = kind.from_options(values)
+    kind.check(target)
+    _check_claims(target)
     sources = _sources(values["sources"], values.get("run"))
     options = build_options(values, Options(), target)
-    is_dry_run = bool(values.get("dry_run"))
-    given = read_credentials(environ, is_canbus=kind == "canbus add", is_needed=not is_dry_run)
-    if options.base_url is None:
-        options = replace(options, base_url=default_base_url(given.credentials))
-    directory = directory_of(values.get("run"), sources[0], target, given.credentials)
-    is_lost = sources == (STANDARD_INPUT,) and not options.is_kept and not is_dry_run
+    given = read_credentials(environ, kind.vendor.form)
+    if values.get("dry_run"):
+        return DryRun(
+            sources=sources,
+            target=target,
+            credentials=given.credentials,
+            options=options,
+            run_directory=directory_of(values.get("run"), sources[0], target, given.credentials),
+            warnings=given.warnings,
+        )
+    credentials = given.require()
+    is_lost = sources == (STANDARD_INPUT,) and not options.is_kept
     return LoadPlan(
         sources=sources,
         target=target,
-        credentials=given.credentials,
-        options=options,
-        run_directory=directory,
-        is_dry_run=is_dry_run,
+        credentials=credentials,
+        options=_with_base_url(options, kind, credentials),
+        run_directory=directory_of(values.get("run"), sources[0], target, credentials),
         warnings=given.warnings + ((NOT_KEPT,) if is_lost else ()),
     )
 
 
 def resume_settings(directory: Path, values: Mapping[str, Any], environ: Mapping[str, str]) -> LoadPlan:
-    """Build the settings to go on with a run: its own, except where an option says otherwise.
+    """Build the settings to go on with a run: its own, unless an option says otherwise.
 
-    `--limit` is not carried over: it says where one execution ends, and resuming is how to go on behind it.
+    `--limit` is not carried over: it says where one execution ends, and a resume goes on from there.
     """
     info = run_directory.read(directory)
+    kind = KINDS[info.target]
     target = _override(info.settings, values)
-    given = read_credentials(environ, is_canbus=info.target == "canbus add")
+    kind.check(target)
+    _check_claims(target)
+    given = read_credentials(environ, kind.vendor.form)
+    credentials = given.require()
     options = build_options(values, replace(info.options, max_lines=None), target)
-    if options.base_url is None:
-        options = replace(options, base_url=default_base_url(given.credentials))
     return LoadPlan(
         sources=tuple(run_directory.locate_source(source, directory) for source in info.sources),
         target=target,
-        credentials=given.credentials,
-        options=options,
+        credentials=credentials,
+        options=_with_base_url(options, kind, credentials),
         run_directory=directory,
         reads_pipe=False,
         warnings=given.warnings,
     )
 
 
+def _with_base_url(options: Options, kind: Kind, credentials: Credentials) -> Options:
+    return options if options.base_url is not None else replace(options, base_url=kind.vendor.base_url(credentials))
+
+
 # --- the target -------------------------------------------------------------------------------------------------------
 
 
-def _target(kind: Kind, values: Mapping[str, Any]) -> TargetSettings:
-    key, stamp = values.get("key"), values.get("stamp")
-    if kind == "canbus add":
-        _check_item("--key", key)
-        _check_item("--stamp", stamp)
-        _check_item("--user", values.get("user"))
-        return _checked(CanbusAdd(values.get("user"), key, stamp, bool(values.get("unique"))))
-    table = values.get("table")
-    if not table:
-        raise UsageError("no table is named", "add --table NAME")
-    if not NAME.fullmatch(table) or len(table) > MAX_NAME_LENGTH:
-        raise UsageError(
-            f"{table!r} is not a table name", "a table name is made of letters, digits and _, for example tcust"
-        )
-    if kind == "ozari update":
-        match = tuple(values.get("match") or ())
-        for field in match:
-            _check_field("--match", field)
-        if len(set(match)) != len(match):
-            raise UsageError("a field is named twice by --match", "name each field once")
-        return OzariUpdate(table, match)
-    for option, field in (("--key", key), ("--stamp", stamp)):
-        _check_field(option, field)
-        if field == PRIMARY_KEY:
-            raise UsageError(
-                f"{option} {PRIMARY_KEY} is impossible", "the target sets its primary key itself; name another field"
-            )
-    return _checked(OzariInsert(table, key, stamp, bool(values.get("unique"))))
-
-
-def _checked(target: OzariInsert | CanbusAdd) -> OzariInsert | CanbusAdd:
+def _check_claims(target: TargetSettings) -> None:
+    """See that what is claimed of key and stamp goes together."""
     if target.key is not None and target.key == target.stamp:
         raise UsageError(f"{target.key!r} is both key and stamp", "a stamp needs a spare field of its own")
     if target.is_unique and target.key is None and target.stamp is None:
         raise UsageError(
             "--unique says something about a key or stamp, and there is none", "add --key FIELD or --stamp FIELD"
         )
-    return target
-
-
-def _check_field(option: str, name: str | None) -> None:
-    if name is not None and not NAME.fullmatch(name):
-        raise UsageError(f"{option} {name!r} is not a field name", "a field name is made of letters, digits and _")
-
-
-def _check_item(option: str, name: str | None) -> None:
-    if name is not None and (not name.strip() or not name.isprintable()):
-        raise UsageError(
-            f"{option} {name!r} is empty or holds a control character", "give the name as the target shows it"
-        )
 
 
 def _override(settings: TargetSettings, values: Mapping[str, Any]) -> TargetSettings:
-    """Apply `--key` and `--unique`, the two words about the target that may change in a resume."""
-    key, is_unique = values.get("key"), values.get("unique")
-    if isinstance(settings, OzariUpdate):
-        if is_unique:
-            raise UsageError("--unique does not exist for updates", "leave it out")
-        return settings
-    if isinstance(settings, OzariInsert):
-        _check_field("--key", key)
-    else:
-        _check_item("--key", key)
-    return _checked(
-        replace(
-            settings,
-            key=settings.key if key is None else key,
-            is_unique=settings.is_unique if is_unique is None else bool(is_unique),
-        )
-    )
+    """Apply `--key` and `--unique`, the two options about the target that a resume takes."""
+    given = {"key": values.get("key"), "is_unique": values.get("unique")}
+    names = {field.name for field in fields(settings)}
+    if values.get("unique") and "is_unique" not in names:
+        raise UsageError("--unique does not exist for updates", "leave it out")
+    return replace(settings, **{name: value for name, value in given.items() if value is not None and name in names})
 
 
 def check_filter(filter_id: str | None, target: TargetSettings) -> None:
     """See that a list filter can teach anything about a run. Errors: UsageError."""
     if filter_id is None:
         return
-    if not isinstance(target, CanbusAdd):
-        raise UsageError("--filter names a list filter of Canbus", "leave it out: Ozari is asked by --key or --stamp")
+    kind = kind_of(target)
+    if kind.new_records is None:
+        hint = f"leave it out: {kind.vendor.title} is asked by --key or --stamp"
+        raise UsageError("--filter names a list filter of Canbus", hint)
     if not filter_id.strip() or not filter_id.isprintable():
         raise UsageError(
             "--filter names no filter", "its id stands in the page source of the list screen: window.GLOBAL.FILTER_ID"
@@ -256,7 +211,8 @@ def _check_reconcile(target: TargetSettings) -> None:
         raise UsageError(
             "--ambiguous reconcile needs something to ask by", "add --key FIELD or --stamp FIELD, or choose hold"
         )
+    vendor = kind_of(target).vendor.title
     raise UsageError(
-        "--ambiguous reconcile is possible with Canbus only where the key or stamp item forbids duplicates",
+        f"--ambiguous reconcile is possible with {vendor} only where the key or stamp item forbids duplicates",
         "add --unique if it does, or choose hold",
     )

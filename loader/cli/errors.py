@@ -22,7 +22,7 @@ def _as_it_is(text: str) -> str:
 
 
 class Session:
-    """What the command in hand has told about itself, for the case that it fails.
+    """What a command sets up for the case that it fails: how to take out secrets, and where to log.
 
     A plain class: dataclasses would cost every start a few milliseconds.
     """
@@ -61,7 +61,7 @@ def say(message: str, hint: str, code: int, session: Session) -> int:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Find what a task group wrapped: the error made for the user where there is one, else the first."""
+    """Return what a task group wrapped: the error made for the user if there is one, else the first."""
     while isinstance(error, BaseExceptionGroup):
         meant = error.subgroup(LoaderError)
         error = (meant or error).exceptions[0]

@@ -11,8 +11,10 @@ from loader.cli.errors import Session
 from loader.cli.options import LOAD_NAMES, RESUME_NAMES, Command, Group, with_options
 
 if TYPE_CHECKING:
-    from loader.runs.plan import LoadPlan
+    from loader.runs.plan import DryRun, LoadPlan
 
+CREDENTIALS = "OZARI_TOKEN; CANBUS_TENANT_ID, CANBUS_APP_ID, CANBUS_API_KEY, CANBUS_API_SECRET"
+"""As the help names them. The registry knows them too, but a start that only helps does not import it."""
 SOURCES = click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 
 
@@ -87,6 +89,9 @@ def add(session: Session, /, **values: Any) -> int:
     return _load("canbus add", values, session)
 
 
+VENDORS = (ozari, canbus)
+
+
 @click.command(
     cls=Command,
     examples="""
@@ -106,13 +111,13 @@ def resume(session: Session, /, run: str, **values: Any) -> int:
     return _carry_out(resume_settings(Path(run), values, os.environ), values, session)
 
 
-def _load(kind: Any, values: dict[str, Any], session: Session) -> int:
+def _load(kind: str, values: dict[str, Any], session: Session) -> int:
     from loader.cli.config import load_settings
 
     return _carry_out(load_settings(kind, values, os.environ), values, session)
 
 
-def _carry_out(settings: LoadPlan, values: dict[str, Any], session: Session) -> int:
+def _carry_out(settings: LoadPlan | DryRun, values: dict[str, Any], session: Session) -> int:
     from loader.cli.running import (
         carry_out,
     )  # the loop and the HTTP library: not before the options are known to be right

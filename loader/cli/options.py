@@ -1,4 +1,4 @@
-"""The options, each said once: its name, what it takes, its help, and the section of the help it stands in.
+"""Every option, once: its name, what it takes, its help, and the section of the help it stands in.
 
 Every value arrives as text and is read in `config`; click decides where it comes from: flag, LOADER_<NAME> in the
 environment, the profile, or nothing (then `config` knows the default). Secrets have no option.
@@ -92,7 +92,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "proxy": _text("--proxy", "URL", WAY, "Proxy to go through; none is taken from anywhere else."),
     "ca_file": _text("--ca-file", "FILE", WAY, "Certificates to trust, in PEM form."),
     "transport": _text(
-        "--transport", "NAME", WAY, "session, lean (quicker), or auto: lean where a fixed rate is over 2000/s. [auto]",
+        "--transport", "NAME", WAY, "session, lean (quicker), or auto: lean if its self-check passes, without proxy. [auto]",
         type=click.Choice(["auto", "session", "lean"]),
     ),
     "json": _flag("--json", SHOWN, "Print the result as one JSON object on standard output."),

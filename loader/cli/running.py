@@ -13,13 +13,13 @@ from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from loader.cli.errors import Session, quiet_pipe
-from loader.credentials import secret_texts
 from loader.pipeline.pipeline import run_load
-from loader.report.log_file import LibraryLogs, LogFile, Scrubber
+from loader.redaction import Redactor
+from loader.report.log_file import SHORTEST_SECRET, LibraryLogs, LogFile
 from loader.report.progress import Broadcast, MetricsFile, Observer, PlainProgress
 from loader.report.report import Report
 from loader.runs.directory import METRICS_FILE
-from loader.runs.plan import LoadPlan
+from loader.runs.plan import DryRun, LoadPlan
 from loader.runtime import utc_text
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ PR_SET_DUMPABLE = 4
 """Source: linux/prctl.h."""
 
 
-def carry_out(settings: LoadPlan, values: Mapping[str, Any], session: Session) -> int:
+def carry_out(settings: LoadPlan | DryRun, values: Mapping[str, Any], session: Session) -> int:
     """Load, print the report, return the exit code."""
     with observers(settings, values, session) as observer:
         report = run(run_load(settings, observer=observer, on_signal=abort))
@@ -109,14 +109,14 @@ def show(report: Report, values: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def observers(settings: LoadPlan, values: Mapping[str, Any], session: Session) -> Iterator[Observer]:
+def observers(settings: LoadPlan | DryRun, values: Mapping[str, Any], session: Session) -> Iterator[Observer]:
     """Put up what the user asked to see, and take it down whatever happens."""
-    scrubber = Scrubber(secret_texts(settings.credentials))
-    session.scrub = scrubber.clean
+    redactor = Redactor(settings.credentials.secrets if settings.credentials else (), SHORTEST_SECRET)
+    session.scrub = redactor.clean
     session.is_verbose = bool(values.get("verbose"))
     log_file = None
     if values.get("log_file"):
-        log_file = LogFile(values["log_file"], utc_text, scrubber, is_verbose=session.is_verbose)
+        log_file = LogFile(values["log_file"], utc_text, redactor, is_verbose=session.is_verbose)
         session.log = log_file.write
     logging.basicConfig(handlers=[LibraryLogs(log_file)], level=logging.WARNING, force=True)
     told: list[Observer] = [

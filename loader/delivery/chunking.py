@@ -37,11 +37,6 @@ class Chunker:
         self._waiting: list[Record] = []
         self._bytes = overhead_bytes - 1  # each record brings a comma; the first one's is not there
 
-    @property
-    def max_bytes(self) -> int:
-        """Say how large a body may be."""
-        return self._max_bytes
-
     def feed(self, record: Record) -> Chunk | None:
         """Take a record; return a chunk once no further record fits, or one that this record no longer fitted into."""
         waiting = self._waiting
@@ -77,15 +72,6 @@ class Chunker:
         chunks = [chunk for record in records if (chunk := self.feed(record)) is not None]
         rest = self.flush()
         return [*chunks, rest] if rest is not None else chunks
-
-    def lower_max_bytes(self, max_bytes: int) -> list[Chunk]:
-        """Learn a lower ceiling; a higher one changes nothing. Return the chunks that what waits has become, if any is full."""
-        if max_bytes >= self._max_bytes:
-            return []
-        self._max_bytes = max(max_bytes, 1)
-        waiting, self._waiting = self._waiting, []
-        self._bytes = self._overhead_bytes - 1
-        return [chunk for record in waiting if (chunk := self.feed(record))]
 
 
 def halve(chunk: Chunk) -> tuple[Chunk, Chunk]:

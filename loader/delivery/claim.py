@@ -11,11 +11,10 @@ import asyncio
 from typing import Protocol
 
 from loader.checkpoint import CheckpointLog
+from loader.checkpoint.notes import Notes
 from loader.delivery.queue import ChunkQueue
 from loader.delivery.unsent import Unsent
 from loader.model import Created, Record
-
-PROOF_NOTE = "proof"
 
 
 class Prover(Protocol):
@@ -72,7 +71,7 @@ class Claim:
             self._decided.set()
 
     async def _confirm(self) -> None:
-        self._log.note(PROOF_NOTE, True)
+        Notes.of(self._log).is_proved = True
         await self._unsent.forget()
         self.is_proved, self.is_given_up = True, False
         self._decided.set()

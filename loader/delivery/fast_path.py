@@ -87,7 +87,7 @@ class FastPath:
         for slot, queued in zip(free, parts.queue.take_next(len(free)), strict=False):
             slot.queued = queued
             request = parts.target.encode(queued.chunk)
-            if not request.is_alone:
+            if not request.is_unpooled:
                 going.append(slot)
                 requests.append(request)
         count = parts.sender.admit_following(going, requests)

@@ -1,9 +1,9 @@
-"""The order of records: which of those that are outstanding comes first, and places packed as ranges. Pure."""
+"""The order of records: which of those that are outstanding comes first. Pure."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from loader.model import Record
 
@@ -41,14 +41,3 @@ class SourceOrder:
 def place_of(record: Record) -> tuple[int, int]:
     """Return where a record stands in the sources."""
     return record.source, record.number
-
-
-def ranges_of(places: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Pack sources and lines into [source, first, last] ranges."""
-    ranges: list[list[int]] = []
-    for source, number in sorted(places):
-        if ranges and ranges[-1][0] == source and ranges[-1][2] == number - 1:
-            ranges[-1][2] = number
-        else:
-            ranges.append([source, number, number])
-    return ranges

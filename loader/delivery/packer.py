@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from loader.checkpoint import CheckpointLog
+from loader.checkpoint.notes import Notes
 from loader.delivery.chunking import Chunker
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.model import Chunk, Record
-
-MAX_BYTES_NOTE = "max_bytes"
 
 
 class ChunkPacker:
@@ -22,9 +21,9 @@ class ChunkPacker:
     def __init__(
         self, queue: ChunkQueue, log: CheckpointLog, *, overhead_bytes: int, max_records: int, max_bytes: int
     ) -> None:
-        self.max_bytes = min(max_bytes, log.state.notes.get(MAX_BYTES_NOTE, max_bytes))
+        self._notes = Notes.of(log)
+        self.max_bytes = min(max_bytes, self._notes.max_bytes or max_bytes)
         self._queue = queue
-        self._log = log
         self._overhead_bytes = overhead_bytes
         self._max_records = max_records
 
@@ -47,7 +46,7 @@ class ChunkPacker:
         """Take note that a body was too large. The new limit holds for this run and its resumes."""
         if max_bytes < self.max_bytes:
             self.max_bytes = max(max_bytes, 1)
-            self._log.note(MAX_BYTES_NOTE, self.max_bytes)
+            self._notes.max_bytes = self.max_bytes
 
     def _chunks_by_source(self, records: Sequence[Record], *, in_doubt: bool) -> Iterator[Chunk]:
         for _, same in groupby(records, lambda record: record.source):  # the log settles lines of one source at a time

@@ -101,7 +101,7 @@ class Sender:
         `task`: the running one, if the caller has it at hand; asking for it costs as much as a ticket.
         """
         if not is_record:
-            request = Request(request.method, request.path, request.body, is_alone=True)
+            request = Request(request.method, request.path, request.body, is_unpooled=True)
         slot = slot or InFlight()
         ticket = self.throttle.admit_now() or await self.throttle.admit(is_first=not is_record)
         task = task or asyncio.current_task()
@@ -155,7 +155,7 @@ class Sender:
         assert ticket is not None  # noqa: S101 -- a request ends once; this tells mypy
         self.traffic.in_flight -= 1
         if self._auto is not None and isinstance(reply, Response) and (said := read_limits(reply.headers)):
-            self._auto.told(*said)
+            self._auto.follow_headers(*said)
         if type(reply) is Response and reply.status < REQUEST_TIMEOUT:  # as nearly always
             self.throttle.answered(ticket, new_tuple(Success, (reply.seconds,)))
             if is_record:

@@ -110,6 +110,10 @@ class Settlement:
         self.successes += len(records)
         self._stop_for(self._guard.count_created(len(records)))
 
+    def keep_reason(self, record: Record, reason: str) -> None:
+        """Write to the log why a record has no outcome yet, so that the reason outlives this process."""
+        self._log.doubt(record, reason)
+
     async def keep_order(self) -> None:
         """Make durable how the records before the next one ended, where its place depends on that. Errors: LogStorageFailed."""
         if self.is_order_at_stake:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from itertools import chain
 
 from loader.checkpoint import CheckpointLog
-from loader.delivery.order import place_of, ranges_of
+from loader.checkpoint.notes import Notes
+from loader.delivery.order import place_of
 from loader.delivery.queue import ChunkQueue
 from loader.model import Record
-
-UNSENT_NOTE = "unsent"
 
 
 class Unsent:
@@ -23,8 +22,8 @@ class Unsent:
     def __init__(self, queue: ChunkQueue, log: CheckpointLog) -> None:
         self.earlier = {
             (source, number)
-            for source, first, last in log.state.notes.get(UNSENT_NOTE) or ()
-            for live in log.state.open_windows()
+            for source, first, last in Notes.of(log).unsent
+            for live in log.state.unresolved_windows()
             if live.window.source == source
             for number in range(max(first, live.window.first), min(last + 1, live.window.end))
         }
@@ -39,7 +38,7 @@ class Unsent:
     def note(self) -> None:
         """Write the note: the records that wait in the queue, those that are expected, and what an earlier execution left."""
         places = {place_of(record) for record in chain(self._queue.unsent(), *self._coming)}
-        self._log.note(UNSENT_NOTE, ranges_of(places | self.earlier))
+        Notes.of(self._log).set_unsent(places | self.earlier)
 
     async def note_durably(self) -> None:
         """Write the note and wait until it is on the disk. Errors: LogStorageFailed."""
@@ -48,5 +47,5 @@ class Unsent:
 
     async def forget(self) -> None:
         """Take the note back, since from now on any record may leave. Errors: LogStorageFailed."""
-        self._log.note(UNSENT_NOTE, [])
+        Notes.of(self._log).set_unsent(())
         await self._log.sync()

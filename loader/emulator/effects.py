@@ -20,7 +20,7 @@ Ending: TypeAlias = Literal["keep", "close", "reset", "hang"]
 
 INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 PLAUSIBLE = Answer(200, b'{"success":true,"authen":"OK","results":[]}' + b" " * 80)
-"""What is begun and not finished where nothing was done."""
+"""The answer that a cut begins and does not finish, when the request was not carried out."""
 
 
 class Stray(NamedTuple):

@@ -31,7 +31,7 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Emulator:
-    """Both APIs behind one address. `database` is ":memory:" or a file; `port` 0 takes any free one."""
+    """Both APIs at one address. `database` is ":memory:" or a file; `port` 0 takes any free one."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Emulator:
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Read a table: Ozari's by its name (with `fid`), Canbus' by the app's id (with `_id`). From any thread.
 
-        Errors: KeyError where there is no such table.
+        Errors: KeyError if there is no such table.
         """
         return self.tables.rows(table)
 
@@ -266,7 +266,7 @@ def _users(plan: Plan) -> str:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Make a loop: uvloop's, which is a sixth quicker here; asyncio's own where there is none."""
+    """Make a loop: uvloop's, which is a sixth quicker here, or asyncio's own if it is not installed."""
     try:
         import uvloop
     except ImportError:

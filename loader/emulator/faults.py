@@ -97,7 +97,7 @@ class Hang(Rule, frozen=True, kw_only=True, tag="hang"):
 class Cut(Rule, frozen=True, kw_only=True, tag="cut"):
     """Send part of the answer, then end the connection.
 
-    `framing`: how the body's end is told; with "close" the cut body looks complete.
+    `framing`: how the body's end is marked; with "close" the cut body looks complete.
     """
 
     when: Literal["before", "after"] = "after"
@@ -132,7 +132,7 @@ class NullId(Rule, frozen=True, kw_only=True, tag="null_id"):
 class ExtraAnswer(Rule, frozen=True, kw_only=True, tag="extra_answer"):
     """Send one answer too many on the idle connection, a moment after the right one.
 
-    `answer`: a second copy, an idle 408 with a FIN, or (at once, behind the right one) bytes that are no HTTP.
+    `answer`: a second copy, an idle 408 with a FIN, or (at once, after the right one) bytes that are no HTTP.
     """
 
     answer: Literal["copy", "408", "junk"] = "copy"

@@ -15,7 +15,7 @@ from loader.emulator.wire import Api, Operation
 
 
 class Fact(NamedTuple):
-    """One request. `arrived` is of the monotonic clock; `status` is 0 where no answer left, `ids` are the rows created."""
+    """One request. `arrived` is of the monotonic clock; `status` is 0 if no answer left, `ids` are the rows created."""
 
     sequence: int
     arrived: float

@@ -39,7 +39,7 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def read_plan(path: Path | str) -> Plan:
-    """Read a plan from a file: JSON where the name ends in .json, else TOML.
+    """Read a plan from a file: JSON if the name ends in .json, else TOML.
 
     Errors: PlanError, with the file and the place in it.
     """

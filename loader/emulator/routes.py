@@ -1,4 +1,4 @@
-"""Which API and which operation a method and a path ask for. Both APIs stand behind one address: their paths do not meet.
+"""Which API and which operation a method and a path ask for. Both APIs share one address: their paths do not overlap.
 
 Source: apis.md 1.1 to 1.6 for `/integration/`, the table of 2.1 for `/api/` ([D]). A wrong method is 405 in Canbus' table of
 statuses; Ozari's knows none, so there it is a path that does not exist.
@@ -56,7 +56,7 @@ def read_target(method: bytes, url: bytes) -> Target:
 
 
 def find_route(method: str, path: str) -> Route:
-    """Find what is asked for; the operation is "unknown" where the API has no such path."""
+    """Find what is asked for; the operation is "unknown" if the API has no such path."""
     if path.startswith("/integration/"):
         rest = path.removeprefix("/integration/")
         if (method, rest) in _OZARI_FIXED:

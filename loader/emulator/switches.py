@@ -1,7 +1,7 @@
 """Every undocumented fact of both APIs as a setting, with the value the emulator takes when nobody says otherwise.
 
 One member a fact; apis.md part 6 is the list. Nothing here acts: `ozari*`, `canbus*` and `limits` read these values. An unknown
-member is refused where a plan is read. Times are in seconds, sizes in bytes unless the name says otherwise.
+member is refused when a plan is read. Times are in seconds, sizes in bytes unless the name says otherwise.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def window_seconds(self) -> float:
-        """Length of the window: the unit the rate is given in, longer where the rate is below one."""
+        """Return the length of the window: the unit that the rate is given in, or longer if the rate is below one."""
         unit = 1.0 if self.per_second is not None else 60.0
         return max(unit, 1.0 / self.rate_per_second)
 
@@ -157,9 +157,9 @@ class CanbusItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CanbusFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A filter saved in the list screen: every condition is an equal value; `sort` is an item, newest first where None.
+    """A filter saved in the list screen: every condition is an equal value; `sort` is an item, newest first if None.
 
-    `items`: what its rows show beside their id, all where empty ([N] whether a list shows every item).
+    `items`: what its rows show beside their id, all if empty ([N] whether a list shows every item).
     """
 
     conditions: dict[str, str] = {}
@@ -202,11 +202,11 @@ class CanbusSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     wrong_key_status: Literal[400, 401] = 401
     is_atomic: bool = False
     neighbour_code: str = "1"
-    """What the faultless elements of a refused request answer where it is atomic."""
+    """The answer for the good elements of a refused request, if it is atomic."""
     success_status: Literal[200, 201] = 201
     partial_failure_status: Status | None = None
     total_failure_status: Status | None = None
-    """What answers where some or all elements fail; None: what answers where none does."""
+    """The answer if some or all elements fail. None: the same as if none does."""
     edit_status: Literal[200, 201] = 200
     delete_status: Literal[200, 201] = 200
     read_status: Literal[200, 201] = 200

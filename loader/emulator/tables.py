@@ -110,7 +110,7 @@ class Table:
             return int(self._tables.execute(sql, values).fetchone()[0])
 
     def sql_name(self, field: str) -> str | None:
-        """Name the column of a field for SQL; None where the table has no such field."""
+        """Name the column of a field for SQL; None if the table has no such field."""
         column = self.key if field == self.key else self.columns.get(field)
         return None if column is None else _quote(column)
 
@@ -194,9 +194,9 @@ class Tables:
 
     def __init__(self, database: str = ":memory:") -> None:
         self.lock = RLock()
-        # No implicit transactions: `flush` says itself where one begins.
+        # No implicit transactions: `flush` itself begins one.
         self.connection = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
-        finalize(self, self.connection.close)  # where nobody called `close`: Python 3.13 warns of an open database
+        finalize(self, self.connection.close)  # if nobody called `close`: Python 3.13 warns of an open database
         self._tables: dict[str, Table] = {}
         # A file is for looking into, not for surviving a power cut; WAL lets a user read while the emulator writes.
         self.execute("PRAGMA journal_mode = WAL")
@@ -208,7 +208,7 @@ class Tables:
         return self.connection.execute(sql, values)
 
     def open(self, name: str, key: str) -> Table:
-        """Open a table, creating it where there is none."""
+        """Open a table, creating it if there is none."""
         with self.lock:
             table = self._tables.get(name)
             if table is None:
@@ -226,7 +226,7 @@ class Tables:
         return sorted(self._tables)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """Read a whole table in the order of creation: every field, None where a row has none, and `fid` if that is the key."""
+        """Read a whole table in the order of creation: every field, None if a row has none, and `fid` if that is the key."""
         with self.lock:
             table = self._tables[name]
             shown = {} if table.key.startswith("_") else {table.key: 0}

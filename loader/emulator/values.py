@@ -53,14 +53,14 @@ def _is_exact(value: Any) -> bool:
 
 
 def whole(value: Any) -> int | None:
-    """Read an integer as JSON means it: 20 and 20.0 are one number. None where it is none."""
+    """Read an integer as JSON means it: 20 and 20.0 are one number. None if it is none."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def store(value: Any) -> tuple[Stored, str | None]:
-    """Turn a value into what is stored, and its kind where it needs one."""
+    """Turn a value into what is stored, and its kind if it needs one."""
     if isinstance(value, bool):
         return int(value), "b"
     if value is None or isinstance(value, str):

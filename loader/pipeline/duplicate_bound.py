@@ -6,7 +6,6 @@ from loader.model import Counts
 from loader.rate.throttle import FixedThrottle, Throttle
 from loader.reconcile.doubt import Duplicates
 from loader.runs.plan import LoadPlan
-from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
 
 
 def limits_text(throttle: Throttle) -> str:
@@ -29,19 +28,13 @@ def bound_text(plan: LoadPlan, duplicates: Duplicates, counts: Counts) -> str | 
     if duplicates.blind:
         return f"at most {duplicates.blind} records: so many were sent again without asking, by --ambiguous resend"
     target = plan.target
-    if isinstance(target, OzariUpdate):
+    if target.is_update:
         late = f"nothing later than {settle:g} s after a lost connection"
         return f"none possible; no update was applied out of order, if the target applies {late}"
     if counts.ambiguous:
         word = "record is" if counts.ambiguous == 1 else "records are"
         return f"none were made; {counts.ambiguous} {word} ambiguous, and loading them again could double them"
-    if not can_be_asked(target):
+    if not target.is_askable:
         return "none possible: nothing was sent twice that may have been applied"
     whose = "" if target.stamp else ", and if nobody else writes the same keys"
     return f"none possible, if the target applies nothing later than {settle:g} s after a lost connection{whose}"
-
-
-def can_be_asked(target: OzariInsert | CanbusAdd) -> bool:
-    """Say whether records are ever sent again after a lost answer."""
-    is_named = target.key is not None or target.stamp is not None
-    return is_named and (isinstance(target, OzariInsert) or target.is_unique)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from loader.errors import LogStorageFailed, RunStopped, StopReason
 from loader.pipeline.duplicate_bound import bound_text, ids_of
 from loader.pipeline.flow import Flow
 from loader.pipeline.session import Session
-from loader.pipeline.telemetry import model_counts
 from loader.reconcile.doubt import Duplicates
 from loader.report.report import Report, State
-from loader.runs.directory import STANDARD_INPUT, table_of
+from loader.runs.directory import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learnt
@@ -35,14 +35,14 @@ class Ending:
         session, plan = self._session, self._session.run.plan
         stop, traffic, identity = session.stop, session.sender.traffic, session.run.info.identity
         error = stop.error
-        counts = model_counts(session.run)
+        counts = session.run.log.state.counts
         seconds = session.telemetry.seconds
         duplicates, learnt = self._duplicates, self._learnt
         return Report(
             run=str(plan.run_directory),
-            target=session.target.name,
+            target=session.run.info.target,
             state=self._state(),
-            **asdict(counts),
+            **msgspec.structs.asdict(counts),
             requests=traffic.requests,
             retries=traffic.retries,
             throttled=traffic.throttled,
@@ -52,7 +52,7 @@ class Ending:
             records_per_second=session.telemetry.records_done / seconds if seconds else 0.0,
             limited_by=session.telemetry.limited_by(self._flow),
             reason=self._reason(),
-            table=table_of(plan.target) or "",
+            table=plan.target.table or "",
             identity=identity.name if identity else "",
             message=error.message if error else None,
             hint=error.hint if error else None,

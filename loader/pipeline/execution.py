@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from loader.checkpoint import AmbiguousLine, iter_ambiguous
+from loader.checkpoint import AmbiguousLine, read_run_directory
 from loader.errors import LogStorageFailed
 from loader.pipeline.assembly import assemble
 from loader.pipeline.duplicate_bound import limits_text
@@ -19,13 +19,11 @@ from loader.pipeline.ending import Ending
 from loader.pipeline.flow import Flow
 from loader.pipeline.intake import Demand
 from loader.pipeline.reconcile_setup import Setup, find_out
-from loader.pipeline.session import RATE_NOTE, Session
-from loader.pipeline.telemetry import model_counts
+from loader.pipeline.session import Session
 from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import Decision
 from loader.report.report import Report, Start
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, table_of
 
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learner
@@ -75,14 +73,14 @@ class Execution:
         session.observer.started(
             Start(
                 run=str(plan.run_directory),
-                target=session.target.name,
-                table=table_of(plan.target) or "",
+                target=session.run.info.target,
+                table=plan.target.table or "",
                 identity=identity.name if identity else "",
                 total_bytes=session.telemetry.total_bytes,
                 rate=limits_text(session.throttle),
                 crash_bound_records=session.sizes.crash_bound,
                 is_resumed=session.run.is_resumed,
-                settled_lines=model_counts(session.run).settled,
+                settled_lines=session.run.log.state.counts.settled,
             )
         )
 
@@ -110,17 +108,18 @@ class Execution:
         run = self._session.run
         if not run.is_resumed or (setup.policy.strategy is None and self._demand.reads_new):
             return ()
-        return [row for row in iter_ambiguous(run.plan.run_directory) if not row.is_open]
+        with read_run_directory(run.plan.run_directory) as written:
+            return [row for row in written.ambiguous() if not row.is_unresolved]
 
     async def _forget_earlier(self, flow: Flow) -> None:
         """Take back what the last execution noted at its end.
 
         While one record goes alone, the note of unsent lines stays: it is renewed before each of them.
         """
-        log = self._session.run.log
-        log.note(END_NOTE, None)
+        run = self._session.run
+        run.notes.end = None
         if flow.parts.queue.is_solo:
-            await log.sync()
+            await run.log.sync()
         else:
             await flow.unsent.forget()
 
@@ -140,13 +139,13 @@ class Execution:
         if self._flow is not None:
             self._flow.unsent.note()
         if session.run.plan.options.rate.per_second is None:
-            log.note(RATE_NOTE, round(session.throttle.rate_per_second, 3))
+            session.run.notes.rate = round(session.throttle.rate_per_second, 3)
         try:
             await log.sync()
         except LogStorageFailed as error:
             session.stop.fail(error)
         report = self.report()
-        log.note(END_NOTE, self._end_note(report))
+        session.run.notes.end = self._end_note(report)
         if session.observer is not None:
             session.observer.sample(session.telemetry.sample(self._flow))
             session.observer.ended(report)
@@ -154,7 +153,7 @@ class Execution:
 
     def _end_note(self, report: Report) -> dict[str, Any] | None:
         run = self._session.run
-        before: dict[str, Any] | None = run.log.state.notes.get(END_NOTE)
+        before = run.notes.end
         if not self._demand.reads_new and (before is None or before["state"] != "finished"):
             return before  # settling what is ambiguous does not finish a run that has lines left
         sizes = run_directory.sizes_of(run.info.sources)

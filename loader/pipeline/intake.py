@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
+from loader.checkpoint.notes import Notes
 from loader.delivery.delivery import Parts
 from loader.delivery.settlement import Sink
 from loader.delivery.unsent import Unsent
@@ -19,7 +21,7 @@ from loader.errors import SourceError
 from loader.pipeline.resume import Resume
 from loader.pipeline.shortened_log import ShortenedLog
 from loader.reading.lines import Block
-from loader.reading.readers import AnyReader
+from loader.reading.readers import Reader
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.runs.opening import OpenRun
 
@@ -76,7 +78,7 @@ class Intake:
         self._reads_new = demand.reads_new
         self._held: list[ReadWindow] = []  # a window that waits for the next one
         # Lines below were intended before, whether or not the log still knows it.
-        self._marked_ends = {reader.source: run.log.marked_end(reader.source) for reader in run.readers}
+        self._intended_ends = {reader.source: run.log.intended_end(reader.source) for reader in run.readers}
 
     @property
     def is_waiting(self) -> bool:
@@ -92,22 +94,22 @@ class Intake:
         for reader in self._readers if self._reads_new else ():
             if not await self._read(reader):
                 return
-            self._log.note(f"end_of_source_{reader.source}", self._log.state.last_intent_end(reader.source)[0])
+            Notes.of(self._log).set_end_of_source(reader.source, self._log.state.last_intent_end(reader.source)[0])
 
     # --- new lines -----------------------------------------------------------------------------------------------------
 
-    async def _read(self, reader: AnyReader) -> bool:
+    async def _read(self, reader: Reader) -> bool:
         """Read one source from behind its last intent; False where the reading ended before its end."""
-        builder = WindowBuilder(self._parts.target, self._limits.window_lines)
+        builder = WindowBuilder(self._parts.target.shaper, self._limits.window_lines, reader.format)
+        number, offset = self._log.state.last_intent_end(reader.source)
         try:
-            return await self._read_lines(reader, builder)
+            async with aclosing(reader.blocks(offset, number)) as blocks:  # a limit or a stop leaves it before its end
+                return await self._read_lines(reader, blocks, builder)
         except SourceError:
             await self._flush(reader, builder)  # lines before the fault are good
             raise
 
-    async def _read_lines(self, reader: AnyReader, builder: WindowBuilder) -> bool:
-        number, offset = self._log.state.last_intent_end(reader.source)
-        blocks = reader.blocks(offset, number)
+    async def _read_lines(self, reader: Reader, blocks: AsyncIterator[Block], builder: WindowBuilder) -> bool:
         is_last = False
         while not is_last and (block := await self._next(blocks)) is not None:
             block, is_last = self._cut(block)
@@ -123,11 +125,11 @@ class Intake:
             self._parts.stop.reach_limit()
         return not is_last and not self._parts.stop.is_requested
 
-    async def _flush(self, reader: AnyReader, builder: WindowBuilder) -> bool:
+    async def _flush(self, reader: Reader, builder: WindowBuilder) -> bool:
         windows, self._held = [*self._held, *builder.flush()], []
         return not windows or await self._commit(reader, windows)
 
-    async def _take(self, reader: AnyReader, window: ReadWindow) -> bool:
+    async def _take(self, reader: Reader, window: ReadWindow) -> bool:
         """Commit a window, or keep it for the next: two intents that are made durable at once cost one sync.
 
         Only if a crash then leaves no more records open than was announced, which is so while the target is the quicker one;
@@ -162,7 +164,7 @@ class Intake:
         self.lines_read += left
         return block.first(left), True
 
-    async def _commit(self, reader: AnyReader, windows: Sequence[ReadWindow]) -> bool:
+    async def _commit(self, reader: Reader, windows: Sequence[ReadWindow]) -> bool:
         """Write the intents, durable, then let the windows' records become work. False: the run is stopping."""
         await self._parts.queue.room()
         if self._has_room is not None:
@@ -177,7 +179,7 @@ class Intake:
         await self._log.intend([window.window() for window in windows])
         for window in windows:
             self._parts.settlement.refuse(*window.refusals())
-            is_marked = window.first_line < self._marked_ends[window.source]
+            is_marked = window.first_line < self._intended_ends[window.source]
             if self._shortened_log is not None and (self._shortened_log.is_on or is_marked):
                 await self._shortened_log.release(window.records)
             else:

@@ -24,9 +24,9 @@ from loader.pipeline.session import NewTransport, Session
 from loader.reconcile.reconciler import Decision
 from loader.report.progress import Observer
 from loader.report.report import Report
-from loader.runs.directory import END_NOTE, sizes_of
+from loader.runs.directory import sizes_of
 from loader.runs.opening import OpenRun, open_run
-from loader.runs.plan import LoadPlan
+from loader.runs.plan import DryRun, LoadPlan
 from loader.runtime import Runtime
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -36,7 +36,7 @@ terminal and its shell both hang up, and nobody decides twice in that time."""
 
 
 async def run_load(
-    plan: LoadPlan,
+    plan: LoadPlan | DryRun,
     *,
     observer: Observer | None = None,
     runtime: Runtime | None = None,
@@ -54,9 +54,9 @@ async def run_load(
     signal's number (it is to end the process).
     """
     runtime = runtime or Runtime()
-    if plan.is_dry_run:
+    if isinstance(plan, DryRun):
         return await rehearse(plan, observer, runtime)
-    keep_emulator_here(plan.credentials, plan.options.base_url)
+    keep_emulator_here(plan.credentials, plan.base_url)
     stop = Stop()
     with handled_signals(stop, on_signal):
         async with open_run(plan, runtime, tools) as run:
@@ -82,7 +82,7 @@ async def run_reconcile(
     `filter_id`: a saved list filter of Canbus, whose rows are looked through first (`reconcile.list_filter`).
     It asks also in a run of `--ambiguous hold`: this command is the asking.
     """
-    keep_emulator_here(plan.credentials, plan.options.base_url)
+    keep_emulator_here(plan.credentials, plan.base_url)
     plan = replace(plan, options=replace(plan.options, ambiguous=None))
     runtime = runtime or Runtime()
     stop = Stop()
@@ -110,7 +110,7 @@ async def carry_out(session: Session, execution: Execution) -> Report:
 
 def finished_report(run: OpenRun) -> Report | None:
     """Return the report of a run that is finished and has nothing left to do, or None."""
-    end = run.log.state.notes.get(END_NOTE)
+    end = run.notes.end
     if not run.is_resumed or run.has_grown or not end or end["state"] != "finished":
         return None
     if end.get("sizes") != sizes_of(run.info.sources):

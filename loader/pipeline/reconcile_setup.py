@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loader.delivery.claim import PROOF_NOTE, Prover
+from loader.delivery.claim import Prover
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
@@ -19,9 +19,9 @@ from loader.reconcile.reconciler import Decision, Policy
 from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
-from loader.settings import CanbusAdd, OzariInsert, OzariUpdate
-from loader.targets import build_capability, build_lookup, build_update_lookup
+from loader.settings import TargetSettings
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
+from loader.targets.registry import build_capability, build_lookup, build_update_lookup
 
 if TYPE_CHECKING:
     from loader.pipeline.session import Session
@@ -48,7 +48,7 @@ async def find_out(session: Session, decision: Decision | None) -> Setup:
         strategy = await _strategy(session)
     accepted = Updated() if settings.is_update else Created(None)
     policy = Policy(options.settle_seconds, strategy, sends_blindly, decision, accepted)
-    if strategy is None or not settings.needs_proof or run.log.state.notes.get(PROOF_NOTE):
+    if strategy is None or not settings.needs_proof or run.notes.is_proved:
         return Setup(policy)
     return Setup(policy, _prover(session, strategy))
 
@@ -62,12 +62,12 @@ def _prover(session: Session, strategy: Strategy) -> Prover:
 
 async def _strategy(session: Session) -> Strategy | None:
     run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
-    if isinstance(target, CanbusAdd):
+    if run.plan.kind.new_capability is None:
         return BySending(run.plan.options.max_records, is_in_doubt=True)
     endpoint = await _ask_capability(run, target, session.sender, session.stop, session.runtime)
     if endpoint is None:
         return None
-    if isinstance(target, OzariUpdate):
+    if target.is_update:
         return ByUpdateLookup(build_update_lookup(target, credentials, endpoint), session.sender)
     lookup = build_lookup(target, credentials, endpoint, _floor(run, endpoint))
     if lookup is None:
@@ -77,20 +77,20 @@ async def _strategy(session: Session) -> Strategy | None:
 
 def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | None:
     """Return the highest fid at the run's start. Once something may have been sent, rows of its own lie above."""
-    floor: int | None = run.log.state.notes.get(FLOOR_NOTE)
+    floor = run.notes.highest_fid
     if (
         floor is None
-        and not run.log.state.lanes
+        and not run.log.state.sources
         and isinstance(endpoint, QueryEndpoint)
         and endpoint.highest_fid is not None
     ):
         floor = endpoint.highest_fid
-        run.log.note(FLOOR_NOTE, floor)
+        run.notes.highest_fid = floor
     return floor
 
 
 async def _ask_capability(
-    run: OpenRun, target: OzariInsert | OzariUpdate, sender: Sender, stop: Stop, runtime: Runtime
+    run: OpenRun, target: TargetSettings, sender: Sender, stop: Stop, runtime: Runtime
 ) -> QueryEndpoint | NoQueryEndpoint | None:
     """Ask patiently whether the table can be queried. None: the run was stopped meanwhile. Errors: RunStopped."""
     question = build_capability(target, run.plan.credentials)

@@ -6,7 +6,7 @@ doubt, and goes to reconciling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
 
 from loader.checkpoint import AmbiguousLine
@@ -14,11 +14,11 @@ from loader.delivery.delivery import Parts
 from loader.delivery.order import place_of
 from loader.delivery.unsent import Unsent
 from loader.errors import SourceError
-from loader.model import Record, Rejected, Window
+from loader.model import Record, Window
 from loader.pipeline.shortened_log import ShortenedLog
 from loader.reading.cursor import Cursor
-from loader.reading.parsing import BLANK, parse
-from loader.reading.readers import AnyReader
+from loader.reading.lines import Block
+from loader.reading.readers import Reader
 from loader.reading.source import CHANGED_HINT
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.runs.opening import OpenRun
@@ -50,7 +50,7 @@ class Resume:
         self._shortened_log = shortened_log
         self._sends_unsent = sends_unsent
 
-    async def run(self, reader: AnyReader) -> None:
+    async def run(self, reader: Reader) -> None:
         """Take up everything that is open of one source."""
         is_ordered = self._parts.queue.is_ordered
         if is_ordered:  # what is ambiguous holds back what follows it, the open windows' lines too
@@ -60,8 +60,8 @@ class Resume:
         if not is_ordered:
             await self._revisit(reader)
 
-    async def _reopen(self, reader: AnyReader) -> None:
-        windows = [live for live in self._log.state.open_windows() if live.window.source == reader.source]
+    async def _reopen(self, reader: Reader) -> None:
+        windows = [live for live in self._log.state.unresolved_windows() if live.window.source == reader.source]
         if not windows:
             return  # no cursor: lines that were not kept cannot be read again, and need not be
         cursor = reader.cursor()
@@ -71,14 +71,18 @@ class Resume:
             window.refused = [(line, outcome) for line, outcome in window.refused if line.number in open_lines]
             self._parts.settlement.refuse(*window.refusals())
             records = [record for record in window.records if record.number in open_lines]
-            await self._take_up(records)
+            await self._take_up(records, live.doubts)
 
-    async def _take_up(self, records: Sequence[Record]) -> None:
+    async def _take_up(self, records: Sequence[Record], reasons: Mapping[int, str]) -> None:
         """Send what was surely not sent, doubt the rest: in source order, in which records with one lock must go."""
-        for is_unsent, group in groupby(records, lambda record: place_of(record) in self._unsent.earlier):
+
+        def reason_of(record: Record) -> str | None:
+            return None if place_of(record) in self._unsent.earlier else reasons.get(record.number, INTERRUPTED)
+
+        for reason, group in groupby(records, reason_of):
             some = list(group)
-            if not is_unsent:
-                self._doubt(some)
+            if reason is not None:
+                self._doubt(some, reason)
             elif self._sends_unsent:
                 await self._let_go(some)
                 if not self._parts.stop.is_requested:
@@ -91,7 +95,7 @@ class Resume:
         else:
             self._parts.packer.release(records)
 
-    async def _fill_gaps(self, reader: AnyReader) -> None:
+    async def _fill_gaps(self, reader: Reader) -> None:
         """Take lines into doubt that were intended and that a shortened log does not know."""
         # Nothing is asked before the claim is proved, and these lines may be the ones that prove it: then the intake asks.
         is_left = self._parts.queue.is_solo and self._shortened_log is not None
@@ -100,7 +104,7 @@ class Resume:
             return
         cursor = reader.cursor()
         for gap in gaps:
-            builder = WindowBuilder(self._parts.target, self._window_lines)
+            builder = WindowBuilder(self._parts.target.shaper, self._window_lines, reader.format)
             for block in reader.again(cursor, gap.first, gap.offset, gap.end_offset):
                 for window in builder.feed(block):
                     await self._doubt_window(window)
@@ -113,28 +117,27 @@ class Resume:
         self._parts.settlement.refuse(*window.refusals())
         self._doubt(window.records, FORGOTTEN)
 
-    async def _revisit(self, reader: AnyReader) -> None:
+    async def _revisit(self, reader: Reader) -> None:
         """Take ambiguous lines into doubt again."""
         rows = [row for row in self._ambiguous if row.source == reader.source]
         if rows and self._is_update:
             overtaken = self._overtaken(reader, rows)
             rows = [row for row in rows if row.line not in overtaken]
         offsets = [row.offset or 0 for row in rows]
+        single = WindowBuilder(self._parts.target.shaper, 1, reader.format)
         for row, offset, data in zip(rows, offsets, reader.lines(offsets), strict=True):
-            line = (data or b"").strip(BLANK)
-            fields = parse(line)
-            shape = self._parts.target.shape
-            shaped = shape(fields, line, row.source, row.line, offset) if isinstance(fields, dict) else fields
-            if isinstance(shaped, Rejected):
+            line = data or b""
+            (window,) = single.feed(Block(row.source, row.line, offset, [line], line))
+            if not window.records:
                 raise SourceError(f"line {row.line} of {reader.name} is not what it was", CHANGED_HINT)
             await self._parts.queue.room()
-            self._doubt([shaped], row.outcome.reason)
+            self._doubt(window.records, row.outcome.reason)
 
-    def _overtaken(self, reader: AnyReader, rows: Sequence[AmbiguousLine]) -> set[int]:
+    def _overtaken(self, reader: Reader, rows: Sequence[AmbiguousLine]) -> set[int]:
         """Find the updates behind which another one of the same row was read: to send them again now would undo it."""
         ambiguous, overtaken = {row.line for row in rows}, set[int]()
         by_lock: dict[str | None, list[int]] = {}
-        builder = WindowBuilder(self._parts.target, self._window_lines)
+        builder = WindowBuilder(self._parts.target.shaper, self._window_lines, reader.format)
         end = self._log.state.last_intent_end(reader.source)[1]
         for block in chain(reader.again(reader.cursor(), rows[0].line, rows[0].offset or 0, end), (None,)):
             for window in builder.flush() if block is None else builder.feed(block):
@@ -145,14 +148,14 @@ class Resume:
                         overtaken.update(by_lock.pop(record.lock, ()))
         return overtaken
 
-    def _doubt(self, records: Sequence[Record], reason: str = INTERRUPTED) -> None:
+    def _doubt(self, records: Sequence[Record], reason: str) -> None:
         reconciler = self._parts.reconciler
         free = self._parts.queue.admit(records, lambda record: reconciler.doubt([record], reason))
         reconciler.doubt(free, reason)
 
-    def _reread(self, reader: AnyReader, cursor: Cursor, window: Window) -> ReadWindow:
+    def _reread(self, reader: Reader, cursor: Cursor, window: Window) -> ReadWindow:
         """Read a window's lines again. Errors: SourceError where they are not the lines that were read before."""
-        builder = WindowBuilder(self._parts.target, window.end - window.first)
+        builder = WindowBuilder(self._parts.target.shaper, window.end - window.first, reader.format)
         windows: list[ReadWindow] = []
         for block in reader.again(cursor, window.first, window.offset, window.end_offset):
             windows += builder.feed(block)

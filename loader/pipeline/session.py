@@ -27,15 +27,13 @@ from loader.runs import directory as run_directory
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import Options
-from loader.targets import build_target
+from loader.targets.registry import build_target
 from loader.transport.base import Transport
-from loader.transport.session import choose_transport
-from loader.urls import default_base_url
+from loader.transport.choose import choose_transport
 
 NewTransport: TypeAlias = Callable[..., Transport]
-"""Builds a transport. It takes the arguments of `choose_transport`."""
+"""Builds a transport. It takes the arguments of `SessionTransport`."""
 
-RATE_NOTE = "rate"
 MAX_WARNINGS = 1_000
 SPARE_CONNECTIONS = 4
 """For look-ups and probes, which have no worker's slot."""
@@ -56,26 +54,24 @@ class Session:
         self.run, self.stop, self.runtime, self.observer = run, stop, runtime, observer
         self.warnings: dict[str, None] = {}
         self.target = build_target(run.plan.target, run.plan.credentials, run.info.run)
-        self.sizes = sizes_of(self.target.max_records, options)
+        self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)
-        self.throttle = new_throttle(options, run.log.state.notes.get(RATE_NOTE), runtime)
-        self.sender = Sender(self._connect(new_transport or choose_transport), self.throttle, Breaker(runtime))
+        self.throttle = new_throttle(options, run.notes.rate, runtime)
+        self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
         self.preflight = Preflight(self.sender, self.target, stop, runtime, options.patience_seconds)
         self.telemetry = Telemetry(run, self.sender, self.throttle, self.sizes.concurrency, runtime)
 
-    def _connect(self, new_transport: NewTransport) -> Transport:
+    def _connect(self, new_transport: NewTransport | None) -> Transport:
         plan = self.run.plan
         options = plan.options
-        if new_transport is choose_transport:
-            new_transport = partial(choose_transport, options.transport, rate_per_second=options.rate.per_second)
-        return new_transport(
-            options.base_url or default_base_url(plan.credentials),
+        return (new_transport or partial(choose_transport, options.transport, warn=self.warn))(
+            plan.base_url,
             self.target.headers,
             concurrency=self.sizes.concurrency + SPARE_CONNECTIONS,
             timeout_seconds=options.timeout_seconds,
             proxy=options.proxy,
             ca_file=options.ca_file,
-            max_records=self.target.max_records,
+            max_records=self.target.shaper.max_records,
         )
 
     async def __aenter__(self) -> Self:
@@ -125,8 +121,5 @@ def new_throttle(options: Options, found_rate: float | None, runtime: Runtime) -
     """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found."""
     rate = options.rate
     if rate.per_second is not None:
-        return FixedThrottle(
-            rate.per_second, options.burst, clock=runtime.clock, sleep=runtime.sleep, draw=runtime.draw
-        )
-    start = rate.start_per_second or found_rate
-    return AutoThrottle(start, clock=runtime.clock, sleep=runtime.sleep, draw=runtime.draw)
+        return FixedThrottle(runtime, rate.per_second, options.burst)
+    return AutoThrottle(runtime, rate.start_per_second or found_rate)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from loader.delivery.delivery import Parts
-from loader.model import Created, Halt, Outcome, Record
-from loader.reconcile.strategies import ByLookup, Known, Later, Lesson, Open, Strategy
+from loader.model import Created, Halt, Outcome, Record, Undecided
+from loader.reconcile.strategies import AskAgain, ByLookup, Conclusion, Known, Strategy
 from loader.runs.opening import OpenRun
 
 ASK_AGAIN_SECONDS = 1.0
@@ -58,13 +58,13 @@ class AskFirst:
         size = self._strategy.size_after(0)
         for first in range(0, len(free), size):
             batch = free[first : first + size]
-            lessons = await self._ask(batch)
-            if isinstance(lessons, Halt):
-                self._parts.stop.halt(lessons)
+            conclusions = await self._ask(batch)
+            if isinstance(conclusions, Halt):
+                self._parts.stop.halt(conclusions)
                 return
-            for record, lesson in zip(batch, lessons, strict=True):
-                if isinstance(lesson, Known):
-                    found.append((record, lesson.outcome))
+            for record, conclusion in zip(batch, conclusions, strict=True):
+                if isinstance(conclusion, Known):
+                    found.append((record, conclusion.outcome))
                 else:
                     missing.append(record)
         self._parts.settlement.conclude([record for record, _ in found], [outcome for _, outcome in found])
@@ -78,7 +78,7 @@ class AskFirst:
             self.is_on = self._absent < self._crash_bound
         self._parts.packer.queue(missing)
 
-    async def _ask(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+    async def _ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
         """Ask until the target answers; the patience of the run ends it where it never does."""
         self.is_asking = True
         try:
@@ -86,18 +86,18 @@ class AskFirst:
         finally:
             self.is_asking = False
 
-    async def _ask_patiently(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+    async def _ask_patiently(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
         parts = self._parts
         while not parts.stop.is_requested:
-            lessons = await self._strategy.learn(records)
-            if isinstance(lessons, Halt):
-                return lessons
-            refused = next((lesson.reason for lesson in lessons if isinstance(lesson, Open)), None)
+            conclusions = await self._strategy.ask(records)
+            if isinstance(conclusions, Halt):
+                return conclusions
+            refused = next((conclusion.reason for conclusion in conclusions if isinstance(conclusion, Undecided)), None)
             if refused is not None:
                 hint = "name a text field that the table stores as it is: `--stamp FIELD`, in a new run"
                 return Halt("answers", f"the target cannot be asked by the stamp: {refused}", hint)
-            if not any(isinstance(lesson, Later) for lesson in lessons):
-                return lessons
+            if not any(isinstance(conclusion, AskAgain) for conclusion in conclusions):
+                return conclusions
             await parts.runtime.sleep(ASK_AGAIN_SECONDS)
         return Halt("signal", "the run is stopping", "resume it")
 

@@ -6,12 +6,12 @@ It only reads the other parts. Every share is of this execution's wall time.
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
 from loader.delivery.sender import Sender
-from loader.model import Counts
 from loader.rate.throttle import FixedThrottle, Throttle
 from loader.report.report import LimitedBy, Sample
 from loader.runs.opening import OpenRun
@@ -50,7 +50,7 @@ class Telemetry:
         self._runtime = runtime
         self._began = runtime.clock()
         self._cpu_began = runtime.cpu_clock()
-        self._settled_before = model_counts(run).settled
+        self._settled_before = run.log.state.counts.settled
         self._points: deque[Point] = deque()
         self._busy_seconds = 0.0
         self._ticked_at = self._began
@@ -63,7 +63,7 @@ class Telemetry:
     @property
     def records_done(self) -> int:
         """Return how many lines got their fate in this execution."""
-        return model_counts(self._run).settled - self._settled_before
+        return self._run.log.state.counts.settled - self._settled_before
 
     @property
     def total_bytes(self) -> int | None:
@@ -90,7 +90,7 @@ class Telemetry:
             seconds=now - self._began,
             bytes_read=read_bytes,
             total_bytes=total,
-            counts=model_counts(self._run),
+            counts=copy(self._run.log.state.counts),
             in_flight=traffic.in_flight,
             requests=traffic.requests,
             requests_per_second=(point.requests - first.requests) / elapsed,
@@ -125,18 +125,3 @@ class Telemetry:
         if flow is not None and flow.intake.waited_seconds / seconds > SOURCE_SHARE:
             return "source"
         return "concurrency" if self._busy_seconds / seconds > CONCURRENCY_SHARE else "target"
-
-
-def model_counts(run: OpenRun) -> Counts:
-    """Return the counts of the whole run."""
-    counts = run.log.state.counts
-    return Counts(
-        lines=counts.lines,
-        created=counts.created,
-        updated=counts.updated,
-        unchanged=counts.unchanged,
-        rejected=counts.rejected,
-        ambiguous=counts.ambiguous,
-        skipped_blank=counts.skipped_blank,
-        ids_unknown=counts.ids_unknown,
-    )

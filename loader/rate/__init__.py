@@ -1,5 +1,5 @@
-"""When a request may leave: a token bucket where the user names a rate, a search for the target's limit where not.
+"""When a request may leave: a token bucket if the user named a rate, else a search for the target's limit.
 
-Law: the finder (`finder` and what it is made of) is a pure function of state, event and time. Only `admission` and the two
-throttles wait for anything.
+Law: the finder (`finder`, `state`, `growth`, `cut`, `estimates`, `gate`) is a pure function of state, event and time. Only the
+queue in `admission` waits for anything.
 """

@@ -1,99 +1,69 @@
-"""Tickets and the line for them: who waits for admission, served in order by one task.
+"""The queue in front of a throttle: who waits for a ticket, served in order by one task.
 
-Who asks about records goes before those who send them, else a refused question would starve beside a flow without end.
-One task draws for all who wait, so that a thousand waiters cost one timer. It exists only while somebody waits. The line
-knows nothing of rates: it asks its `grant` function for tickets, and hands them out. A waiter that is cancelled loses no
-ticket: one that was already his goes to the next in line.
+Questions about records go ahead of the records. Otherwise a question that was refused would starve beside an endless flow of
+records. One task waits for all, so a thousand waiters cost one timer; it exists only while somebody waits. The queue knows
+nothing about rates: it asks the throttle's `grant` for tickets and hands them out. A waiter that is cancelled loses no
+ticket: if it already had one, the next waiter gets it.
 
-How timers are treated: an event loop wakes late by a millisecond or two, and uvloop cannot wait for less than one: a
-shorter wait spins a whole core (performance.md section 4). So a throttle asks for no wait under 2 ms, and lets go as a
-block what fell due meanwhile.
+Timers: an event loop wakes late by a millisecond or two. uvloop cannot wait for less than one millisecond: a shorter wait
+keeps a whole core busy (performance.md section 4). So no wait is shorter than 2 ms, and all tickets that fell due meanwhile
+are given together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import NamedTuple, TypeAlias, TypedDict
+from typing import TypeAlias
+
+from loader.rate.signals import Failed, Signal, Ticket
+from loader.runtime import Runtime
 
 MIN_WAIT_SECONDS = 0.002
 
-
-class Ticket(NamedTuple):
-    """The right to send one request now. `rate` is the rate in force when it was given."""
-
-    number: int
-    at: float
-    rate: float
-
-
-class Success(NamedTuple):
-    """The target took the request. `seconds` is the latency of this attempt alone."""
-
-    seconds: float
-
-
-class Throttled(NamedTuple):
-    """The target said: too fast. `retry_after` in seconds, where it named a time."""
-
-    retry_after: float | None = None
-
-
-class Failed(NamedTuple):
-    """The request ended otherwise, or was never sent: no word about the rate."""
-
-
-Signal: TypeAlias = Success | Throttled | Failed
-
-Grant: TypeAlias = Callable[[int], Awaitable[tuple[Sequence[Ticket], float]]]
-"""Asked for up to n tickets, gives those that may go now, and how many seconds to wait before asking again.
+Grant: TypeAlias = Callable[[int, float], tuple[Sequence[Ticket], float]]
+"""(wanted, now) -> the tickets that may go now, at most `wanted`, and how many seconds to wait before asking again.
 
 Zero: ask again at once. Infinity: ask again when `wake` is called.
 """
 
 
 class AdmissionQueue:
-    """First come, first served, but for those who go first. `give_back` is told of a ticket that nobody could use."""
+    """First come, first served, except that some go first. A pause holds everybody.
 
-    def __init__(
-        self,
-        grant: Grant,
-        give_back: Callable[[Ticket], None],
-        *,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
+    `answered` gets a ticket that nobody could use any more, as Failed.
+    """
+
+    def __init__(self, runtime: Runtime, grant: Grant, answered: Callable[[Ticket, Signal], None]) -> None:
+        self._clock = runtime.clock
+        self._sleep = runtime.sleep
         self._grant = grant
-        self._give_back = give_back
-        self._clock = clock
-        self._sleep = sleep
+        self._answered = answered
         self._first: deque[asyncio.Future[Ticket]] = deque()
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
         self._task: asyncio.Task[None] | None = None
-        # Set while the server of the line waits to be told.
-        self._told: asyncio.Future[None] | None = None
+        # Set while the serving task waits for `wake`.
+        self._woken: asyncio.Future[None] | None = None
         self._waited_seconds = 0.0
         self._waiting_since: float | None = None
+        self.paused_until = -inf
 
     @property
     def waited_seconds(self) -> float:
-        """Return for how long somebody waited; several who wait at once count once."""
-        now = self._waiting_since
-        return self._waited_seconds + (0.0 if now is None else self._clock() - now)
+        """Return for how long somebody waited; several who wait at the same time count once."""
+        since = self._waiting_since
+        return self._waited_seconds + (0.0 if since is None else self._clock() - since)
 
     @property
     def is_empty(self) -> bool:
-        """Say whether nobody waits."""
         return not self._waiting and not self._first
 
     async def admit(self, *, is_first: bool = False) -> Ticket:
-        """Wait for a ticket, with `is_first` before all who wait without it."""
+        """Wait for a ticket; with `is_first`, ahead of all who wait without it."""
         if self.is_empty:
-            tickets, _ = await self._grant(1)
+            tickets, _ = self._ask(1)
             if tickets:
                 return tickets[0]
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
@@ -106,10 +76,20 @@ class AdmissionQueue:
             self._leave(future)
             raise
 
+    def pause(self, seconds: float) -> None:
+        """Give no ticket for this long."""
+        self.paused_until = max(self.paused_until, self._clock() + seconds)
+
     def wake(self) -> None:
-        """Ask for tickets again, if it is that which is waited for."""
-        if self._told is not None and not self._told.done():
-            self._told.set_result(None)
+        """Ask for tickets again, if the serving task waits for this call."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    def _ask(self, wanted: int) -> tuple[Sequence[Ticket], float]:
+        now = self._clock()
+        if now < self.paused_until:
+            return (), max(self.paused_until - now, MIN_WAIT_SECONDS)
+        return self._grant(wanted, now)
 
     def _leave(self, future: asyncio.Future[Ticket]) -> None:
         if future.done() and not future.cancelled():
@@ -123,7 +103,7 @@ class AdmissionQueue:
         if waiting := self._first or self._waiting:
             waiting.popleft().set_result(ticket)
         else:
-            self._give_back(ticket)
+            self._answered(ticket, Failed())
 
     def _drop_cancelled(self) -> None:
         for waiting in (self._first, self._waiting):
@@ -135,7 +115,7 @@ class AdmissionQueue:
         try:
             await self._serve_all()
         except Exception as error:  # noqa: BLE001 -- it is handed to everybody who waits
-            # Nobody may wait for ever on a line without a server.
+            # Without the serving task, whoever still waits would wait for ever.
             for waiting in (self._first, self._waiting):
                 for future in waiting:
                     if not future.done():
@@ -146,7 +126,7 @@ class AdmissionQueue:
             self._waiting_since = None
             self._task = None
             if not self.is_empty:
-                # Somebody came between the last one's leaving and this task's end.
+                # Somebody came after the last waiter left and before this task ended.
                 self._task = asyncio.create_task(self._serve())
 
     def _count(self) -> int:
@@ -155,7 +135,7 @@ class AdmissionQueue:
     async def _serve_all(self) -> None:
         self._drop_cancelled()
         while wanted := self._count():
-            tickets, seconds = await self._grant(wanted)
+            tickets, seconds = self._ask(wanted)
             for ticket in tickets:
                 self._hand_out(ticket)
             self._drop_cancelled()
@@ -164,59 +144,6 @@ class AdmissionQueue:
             if seconds < inf:
                 await self._sleep(seconds)
             else:
-                self._told = asyncio.get_running_loop().create_future()
-                await self._told
+                self._woken = asyncio.get_running_loop().create_future()
+                await self._woken
             self._drop_cancelled()
-
-
-class Outside(TypedDict, total=False):
-    """What a throttle takes from its surroundings, where it is not the running loop and the machine's own chance."""
-
-    clock: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    draw: Callable[[], float]
-
-
-class QueuedThrottle(ABC):
-    """What both kinds of throttle share: a clock, chance, the line of those who wait, tickets in their order, and pauses."""
-
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float] | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        draw: Callable[[], float] = random.random,
-    ) -> None:
-        self._clock = clock or asyncio.get_running_loop().time
-        self._draw = draw
-        self._line = AdmissionQueue(self._grant, self._give_back, clock=self._clock, sleep=sleep)
-        self._number = 0
-        self._paused_until = -inf
-
-    async def admit(self, *, is_first: bool = False) -> Ticket:
-        """Wait until one request may be sent."""
-        return self.admit_now() or await self._line.admit(is_first=is_first)
-
-    @abstractmethod
-    def admit_now(self) -> Ticket | None:
-        """Give a ticket where one may go now and nobody waits."""
-
-    @abstractmethod
-    def answered(self, ticket: Ticket, signal: Signal) -> None:
-        """Say how the request of a ticket ended."""
-
-    def pause(self, seconds: float) -> None:
-        """Admit nothing for this long."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
-
-    @property
-    def limited_by_rate_seconds(self) -> float:
-        """Return for how long somebody waited for admission."""
-        return self._line.waited_seconds
-
-    @abstractmethod
-    async def _grant(self, wanted: int) -> tuple[Sequence[Ticket], float]: ...
-
-    def _give_back(self, ticket: Ticket) -> None:
-        # A fixed rate's token is not returned: nobody waits, and the bucket drips a new one.
-        self.answered(ticket, Failed())

@@ -7,11 +7,12 @@ rejected one is accepted, the target only shaves the excess.
 
 from __future__ import annotations
 
-from loader.rate.episodes import FORGIVEN_FOR, end_search, forgive, note_cut, note_exhaustion, search_seconds, start_run
 from loader.rate.estimates import decide, taken_lately
 from loader.rate.growth import ACCELERATE_ABOVE
+from loader.rate.signals import Ticket
 from loader.rate.state import (
     DOUBLING_PAUSE_SECONDS,
+    FORGIVEN_FOR,
     HOLD_SECONDS,
     MAX_HOLD_SECONDS,
     MAX_PAUSE_SECONDS,
@@ -23,61 +24,63 @@ from loader.rate.state import (
     SAME_RATE,
     SHORT_SCALE_SECONDS,
     SHUT_AFTER,
-    Sent,
     State,
-    Throttled,
+    end_search,
+    forgive,
+    note_cut,
+    note_exhaustion,
+    search_seconds,
+    start_run,
 )
 
 
-def throttle(state: State, event: Throttled, now: float) -> None:
+def throttle(state: State, ticket: Ticket, retry_after: float | None, now: float) -> None:
     """Take note of a 429."""
-    sent, retry_after = event
     if not state.is_searching:
-        # What the start still costs must not keep the rate down for minutes.
+        # What the start costs must not keep the rate down for minutes.
         lowest = MIN_BUDGET if now - state.began > 2 * search_seconds(state) else -state.cost
         state.budget = max(state.budget - 1, lowest)
-    if sent.at > state.cut_at:
+    if ticket.at > state.cut_at:
         state.throttled_since_cut += 1
-    if sent.at > state.exhausted_sent_at:
+    if ticket.at > state.exhausted_sent_at:
         state.exhausted_throttled += 1
     if retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS:
         state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, retry_after))
-    state.newest_throttled_at = max(state.newest_throttled_at, sent.at)
-    if state.is_closed or sent.at <= state.fence:
-        _take_old_news(state, event, now)
+    state.newest_throttled_at = max(state.newest_throttled_at, ticket.at)
+    if state.is_closed or ticket.at <= state.fence:
+        _take_old_news(state, ticket, retry_after, now)
         return
-    _begin_episode(state, sent.rate, now)
+    _begin_episode(state, ticket.rate, now)
     if state.newest_accepted_at >= state.refused_at:
-        state.refused_at, state.refused_in_a_row, state.is_shaving = sent.at, 0, False
-        state.refused_rate = sent.rate
-    _cut(state, sent, now)
+        state.refused_at, state.refused_in_a_row, state.is_shaving = ticket.at, 0, False
+        state.refused_rate = ticket.rate
+    _cut(state, ticket, now)
     if state.episodes <= 1 or state.rate < SAME_RATE * state.exhausted_rate:
-        note_exhaustion(state, sent, now)
+        note_exhaustion(state, ticket, now)
     if retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS:
-        # No rounding explains this much: the target is shut, and said for how long.
+        # More than rounding: the target is shut, and the header named for how long.
         if not state.is_closed:
             _close(state, retry_after, 0.0, now)
         state.not_before = now + retry_after
 
 
-def _take_old_news(state: State, event: Throttled, now: float) -> None:
-    """Count a 429 of a request that was on its way already, or of a canary. No cut, but it may show that the target is shut."""
-    sent, retry_after = event
+def _take_old_news(state: State, ticket: Ticket, retry_after: float | None, now: float) -> None:
+    """Count a 429 of a request sent before the cut, or of a canary. It makes no cut, but may show that the target is shut."""
     state.run_throttled += 1
-    if state.refused_at < state.newest_accepted_at < sent.at:
+    if state.refused_at < state.newest_accepted_at < ticket.at:
         state.is_shaving = True
-    elif not state.is_closed and sent.at > state.refused_at:
+    elif not state.is_closed and ticket.at > state.refused_at:
         state.refused_in_a_row += 1
         if state.refused_in_a_row >= SHUT_AFTER:
-            # Nothing that was on its way got through: what waits would be refused too.
+            # Nothing that was in flight got through, so what waits would be refused too.
             _close(state, _first_pause(state), 0.0, now)
-    if state.is_closed and sent.number == state.canary:
+    if state.is_closed and ticket.number == state.canary:
         state.failed_canaries += 1
         lose_canary(state, now, retry_after)
 
 
 def lose_canary(state: State, now: float, retry_after: float | None = None) -> None:
-    """Wait before the next canary: as long as was asked for, else one rung more of the ladder."""
+    """Wait before the next canary: as long as the target asked, else longer than before this one."""
     state.canary = None
     if retry_after is not None and 0 < retry_after <= MAX_RETRY_AFTER_SECONDS:
         state.not_before = now + retry_after
@@ -107,16 +110,16 @@ def _begin_episode(state: State, sent_rate: float, now: float) -> None:
         state.run_started = state.cut_at
         state.run_accepted = state.cut_accepted
         state.run_closed_seconds = state.cut_closed_seconds
-    # A probe near the ceiling cannot overshoot by much: what shuts the target for long is a fall there too.
+    # A probe near the ceiling cannot overshoot by much. If it shuts the target for long, the limit has fallen, too.
     state.is_fall = state.mode != "start" and sent_rate <= ACCELERATE_ABOVE * state.ceiling
     state.episodes += 1
     state.run_throttled += 1
 
 
-def _cut(state: State, sent: Sent, now: float) -> None:
+def _cut(state: State, ticket: Ticket, now: float) -> None:
     mode, old, old_ceiling = state.mode, state.rate, state.ceiling
     state.recent = taken_lately(state, now)
-    new, ceiling, is_gentle = decide(state, sent, now)
+    new, ceiling, is_gentle = decide(state, ticket, now)
     is_real = new != old or mode == "start"
     if mode == "probe" and abs(old / old_ceiling - 1) <= NEAR_CEILING:
         state.hold_seconds = min(2 * state.hold_seconds, max(MAX_HOLD_SECONDS, state.scale))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import inf, sqrt
 
 from loader.rate.growth import MARK_SECONDS
+from loader.rate.signals import Ticket
 from loader.rate.state import (
     CUT,
     LATER_CUTS,
@@ -17,41 +18,40 @@ from loader.rate.state import (
     SAME_RATE,
     SHORT_SCALE_SECONDS,
     SHUT_AFTER,
-    Sent,
     State,
 )
 
 MIN_EVIDENCE_SECONDS = 0.3
 MEASURED_CEILING = 1.04
-"""Of a limit that was measured: so near that growth back to where it failed is no longer taken for free."""
+"""Times a measured limit: the ceiling after it. It is so near that growing back to the failed rate is charged to the budget."""
 LEAST_SHAVED = 0.67
-"""Accepted to refused: fewer, and the target is shut, or counts what it refuses; it does not just shave what is too much."""
+"""Accepted to refused, at least, of a target that only shaves the excess. Below, it is shut, or counts what it refuses."""
 
 
 def taken_lately(state: State, now: float) -> float | None:
-    """Return what was taken per second in the last window's length, where windows are long."""
+    """Return what was taken per second in the last window's length. None if windows are short, or it is not known yet."""
     if state.scale <= SHORT_SCALE_SECONDS:
         return None
     marks = [mark for mark in state.marks if mark[0] <= now - state.scale]
     if not marks:
         return None
-    # A mark may be old where nothing was taken since then.
+    # A mark may be old, if nothing was taken since then.
     at, accepted = marks[-1]
     return (state.accepted - accepted) / (now - max(at, now - state.scale - MARK_SECONDS))
 
 
-def decide(state: State, sent: Sent, now: float) -> tuple[float, float, bool]:
+def decide(state: State, ticket: Ticket, now: float) -> tuple[float, float, bool]:
     """Choose the new rate, the new ceiling, and whether to stay open. The first rule that applies decides."""
     rate, ceiling = state.rate, state.ceiling
     served = _served_behind_a_queue(state)
-    if served is not None and served < sent.rate:
-        # A full queue hides how far above the limit the rate is, but not what the limit is.
+    if served is not None and served < ticket.rate:
+        # A full queue hides how far the rate is above the limit. But it shows the limit: what is served.
         lowest = 0.25 if state.mode == "start" else 0.6
         new = _clamp((1 - CUT) * served, lowest * rate, 0.97 * rate)
         return new, max(new, served), False
     if state.mode == "start":
         # By the rate in force at sending: the present one may be twice that.
-        return 0.75 * sent.rate, 0.75 * sent.rate, False
+        return 0.75 * ticket.rate, 0.75 * ticket.rate, False
     if state.recent is not None:
         return _decide_long(state, state.recent)
     if state.episodes > 1:
@@ -59,8 +59,8 @@ def decide(state: State, sent: Sent, now: float) -> tuple[float, float, bool]:
         if decided is not None:
             return decided
     elif state.mode == "hold" and state.scale <= SHORT_SCALE_SECONDS and state.accepted_since_cut >= MIN_ANSWERS:
-        # What was held failed: what was taken since the last cut measures the limit. Neighbours make such 429s too, hence the
-        # small step, and the ceiling above it.
+        # The held rate failed, so what was taken since the last cut measures the limit. Other users of the target cause such
+        # 429s too; hence the small step, and the ceiling above it.
         since = max(now - state.cut_at, 1e-3)
         # The first pause of an episode is counted before it is over.
         open_since = max(since - (state.closed_seconds - state.cut_closed_seconds), 0.1 * since)
@@ -75,7 +75,7 @@ def decide(state: State, sent: Sent, now: float) -> tuple[float, float, bool]:
 
 
 def _decide_long(state: State, recent: float) -> tuple[float, float, bool]:
-    """Choose in a long window, by what was taken in its length. The relief of a cut comes a minute later: one is enough."""
+    """Choose in a long window, by what was taken in its length. A cut takes a minute to show, so one is enough."""
     rate = state.rate
     if state.episodes <= 1:
         return _clamp((1 - CUT) * recent, 0.75 * rate, (1 - CUT) * rate), rate, True
@@ -85,7 +85,7 @@ def _decide_long(state: State, recent: float) -> tuple[float, float, bool]:
 
 
 def _decide_again(state: State, now: float) -> tuple[float, float, bool] | None:
-    """Choose in a run's later episodes, by what the run shows; None where it shows nothing."""
+    """Choose in a run's later episodes, by what the run shows; None if it shows nothing."""
     rate = state.rate
     inside, outside = _estimates(state, now)
     if inside is not None and state.failed_canaries:
@@ -98,9 +98,9 @@ def _decide_again(state: State, now: float) -> tuple[float, float, bool] | None:
     )
     is_clear = state.throttled_since_cut >= SHUT_AFTER or is_shaved
     passed = _passed(state)
-    # Only the share that was shaved may cut more than a quarter: the other estimates have pauses in them.
+    # Only the shaved share may cut by more than a quarter: the other estimates include pauses.
     lowest = _clamp(passed, 0.6 * rate, 0.75 * rate) if is_shaved else 0.75 * rate
-    # Before there is anything to measure by, cuts in a row would only follow each other down.
+    # Before there is enough to measure by, each cut in a row would only lead to the next.
     is_promising = outside > 0.8 * rate if outside is not None else now - state.cut_at < MIN_EVIDENCE_SECONDS
     if answers < enough and is_promising and not is_clear:
         return rate, state.ceiling, False
@@ -113,18 +113,19 @@ def _decide_again(state: State, now: float) -> tuple[float, float, bool] | None:
 
 
 def _served_behind_a_queue(state: State) -> float | None:
-    """Return what the target serves per second while a queue stands before it; None where no latency tells of one."""
+    """Return what the target serves per second while requests queue in front of it; None if no latency shows a queue."""
     if not state.delivered:
         return None
-    # Each one was late. What a stall held up is late too, but neither what came before nor what comes after.
+    # With a queue, each answer is late. After a stall only those that it held up are late, not those before and after.
     latency = min(state.delivered_least, state.bucket_least)
     return state.delivered if latency > QUEUED_FACTOR * state.least_latency + 1 / state.delivered else None
 
 
 def _passed(state: State) -> float:
-    """Return what would have passed of the rate, by the share of answers since the last cut, or since the limit was exhausted.
+    """Return the part of the rate that would have passed, by the share of successes since the last cut, or since the exhaustion.
 
-    The benefit of one doubt is included. What was on its way when it was cut says as much as what came after, and sooner.
+    One more success is assumed than was seen, so that few answers cannot give zero. Requests in flight at the cut count too:
+    they show the same, earlier.
     """
     passed = state.rate * (state.accepted_since_cut + 1) / (state.accepted_since_cut + state.throttled_since_cut or 1)
     if state.exhausted_throttled < SHUT_AFTER:
@@ -134,11 +135,11 @@ def _passed(state: State) -> float:
 
 
 def _taken_between(state: State, now: float) -> float:
-    """Return what was taken per second between two points at which the limit was exhausted; infinity where it was too little.
+    """Return what was taken per second between two points at which the limit was exhausted; infinity if they measure nothing.
 
-    Or where the rate grew in between: a small bucket is exhausted by the last of it alone.
-
-    By the times at which the news came, not by those of sending: what waits in a queue or a stall is taken none the less.
+    They measure nothing if too little was taken, or if the rate grew in between: then the last part of the growth alone
+    exhausts a small bucket. The times are those at which the news came, not those of sending: a request that waits in a queue
+    or a stall is taken all the same.
     """
     taken = state.accepted - state.exhausted_position
     if state.mode != "hold" or taken < MIN_ANSWERS or state.rate < SAME_RATE * state.exhausted_rate:
@@ -147,7 +148,7 @@ def _taken_between(state: State, now: float) -> float:
 
 
 def _estimates(state: State, now: float) -> tuple[float | None, float | None]:
-    """Return what the run accepted per second, pauses counted in and pauses left out.
+    """Return what was accepted per second in the run: with its pauses, and without them.
 
     Windows lie near the first, small buckets near the second (rate.md section 2, fact 2).
     """

@@ -1,61 +1,45 @@
-"""Rate finding: how fast to send to a target whose limit nobody knows. A pure function of (state, event, now).
+"""Rate finding: how fast to send to a target whose limit nobody knows. A pure function of state, event and time.
 
-`step` is the function; `apply` is the same in place, for the one owner of a state that is not looked at elsewhere; `acquire` and
-`succeed` are what `apply` does on the two events of nearly every request, without the event. No clock, no random draw, no I/O:
-the caller gives the time, adds jitter to canaries, and sends. The caller tells of each admitted request how it ended, lost ones
-as Failure, or the gate would wait for a canary for ever.
+Each function changes a `State` in place. There is no clock, no random draw and no I/O: the caller gives the time, adds jitter
+to canaries, and sends. It must report how each admitted request ended, lost ones as Failed, or the gate would wait for a
+canary for ever.
 
 The story: grow by doubling until the first 429 (start), stay just below (hold), ask for more when the budget of 429s allows
-it (probe). Constants and words stand in `rate_state`, the way up in `rate_growth`, the way down in `rate_cut`.
+it (probe). Constants and words are in `state`, the way up in `growth`, the way down in `cut` and `estimates`, the end of a
+pause in `gate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
-from typing import Any
 
 from loader.rate.cut import lose_canary, throttle
 from loader.rate.gate import open_gate
 from loader.rate.growth import advance, measure
+from loader.rate.signals import Failed, Signal, Success, Throttled, Ticket
 from loader.rate.state import (
     BUDGET_PER_SUCCESS,
     MAX_PAUSE_SECONDS,
     MAX_PER_SECOND,
     MIN_CAP,
     MIN_PER_SECOND,
+    NAMED_SHARE,
     SHORT_SCALE_SECONDS,
     SLACK_SECONDS,
     SPARE_SHARE,
     START_PER_SECOND,
-    TOLD_SHARE,
-    Acquired,
-    Event,
-    Failure,
-    Limits,
-    Sent,
     State,
-    Success,
-    Throttled,
 )
 
 __all__ = [
-    "Acquired",
-    "Event",
-    "Failure",
-    "Limits",
-    "Sent",
-    "State",
-    "Success",
-    "Throttled",
     "acquire",
     "advance",
-    "apply",
+    "answered",
     "begin",
+    "follow_headers",
     "in_flight_cap",
     "may_send",
     "next_send_at",
-    "step",
     "succeed",
 ]
 
@@ -64,20 +48,6 @@ def begin(now: float, start_per_second: float | None = None) -> State:
     """Make the state of a run that begins now. A hint is the only cheap cure for the first overshoot."""
     rate = max(start_per_second or START_PER_SECOND, MIN_PER_SECOND)
     return State(rate=rate, grown_until=now, rate_before=rate, run_started=now, opened_at=now, began=now)
-
-
-def step(state: State, event: Event, now: float) -> State:
-    """Return the state after an event; the one given is left as it was."""
-    following = state.copy()
-    apply(following, event, now)
-    return following
-
-
-def apply(state: State, event: Event, now: float) -> None:
-    """Change a state by an event."""
-    if state.grown_until < now:
-        advance(state, now)
-    _HANDLERS[type(event)](state, event, now)
 
 
 def next_send_at(state: State) -> float:
@@ -96,7 +66,7 @@ def in_flight_cap(state: State) -> int:
 
 
 def may_send(state: State, now: float) -> bool:
-    """Say whether a request may go now: it is due, and not too many are in flight. Of a canary its jitter says more."""
+    """Say whether a request may go now: it is due, and not too many are in flight. A canary's jitter is the caller's."""
     if state.grown_until < now:
         advance(state, now)
     if now < state.not_before or now < state.last_sent + 1 / state.rate:
@@ -119,7 +89,7 @@ def acquire(state: State, number: int, now: float) -> None:
 
 
 def succeed(state: State, number: int, at: float, seconds: float, now: float) -> None:
-    """Count a request as taken: the one of this number, sent at that time. `seconds` is its latency."""
+    """Count a request as taken, by its ticket's number and time; `seconds` is its latency."""
     if state.grown_until < now:
         advance(state, now)
     state.in_flight -= 1
@@ -135,43 +105,43 @@ def succeed(state: State, number: int, at: float, seconds: float, now: float) ->
         open_gate(state, at, now)
 
 
-def _acquire(state: State, event: Acquired, now: float) -> None:
-    acquire(state, event.number, now)
+def answered(state: State, ticket: Ticket, signal: Signal, now: float) -> None:
+    """Take note of how the request of a ticket ended."""
+    if state.grown_until < now:
+        advance(state, now)
+    match signal:
+        case Success(seconds):
+            succeed(state, ticket.number, ticket.at, seconds, now)
+        case Throttled(retry_after):
+            state.in_flight -= 1
+            throttle(state, ticket, retry_after, now)
+        case Failed():
+            state.in_flight -= 1
+            if state.is_closed and ticket.number == state.canary:
+                lose_canary(state, now)
 
 
-def _succeed(state: State, event: Success, now: float) -> None:
-    sent, seconds = event
-    succeed(state, sent.number, sent.at, seconds, now)
+def follow_headers(
+    state: State, limit: float, remaining: float, reset: float, window: float | None, *, now: float
+) -> None:
+    """Follow the target's own headers: `limit` requests a window, `remaining` of them in the next `reset` seconds.
 
+    The rate is even, just below the limit; if little remains, it is spread over the time until the reset. Nothing is probed any
+    more. A 429 all the same cuts as ever, and holds for as long.
 
-def _throttled(state: State, event: Throttled, now: float) -> None:
-    state.in_flight -= 1
-    throttle(state, event, now)
-
-
-def _fail(state: State, event: Failure, now: float) -> None:
-    state.in_flight -= 1
-    if state.is_closed and event.sent.number == state.canary:
-        lose_canary(state, now)
-
-
-def _limits(state: State, event: Limits, now: float) -> None:
-    """Follow the target's own headers: evenly at the limit, where little remains spread over the time that it must last.
-
-    Nothing is probed any more.
-
-    A 429 all the same cuts as ever, and holds for as long.
+    Units: seconds. `window` None: the longest reset seen so far is taken for the window.
     """
-    limit, remaining, reset, window = event
+    if state.grown_until < now:
+        advance(state, now)
     if limit <= 0 or not 0 <= reset <= 10 * MAX_PAUSE_SECONDS:
         return
     state.longest_reset = max(state.longest_reset, reset)
     length = window or state.longest_reset
     if length <= 0:
         return
-    state.is_told = True
+    state.is_limit_named = True
     state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, length))
-    state.ceiling = min(max(TOLD_SHARE * limit / length, MIN_PER_SECOND), MAX_PER_SECOND)
+    state.ceiling = min(max(NAMED_SHARE * limit / length, MIN_PER_SECOND), MAX_PER_SECOND)
     if now < state.hold_until and state.last_episode > -inf:
         return
     state.mode = "hold"
@@ -182,12 +152,3 @@ def _limits(state: State, event: Limits, now: float) -> None:
         state.not_before = max(state.not_before, now + reset)
     else:
         state.rate = max(min(remaining / max(reset, 1.0), state.ceiling), MIN_PER_SECOND)
-
-
-_HANDLERS: dict[type, Callable[[State, Any, float], None]] = {
-    Acquired: _acquire,
-    Success: _succeed,
-    Throttled: _throttled,
-    Failure: _fail,
-    Limits: _limits,
-}

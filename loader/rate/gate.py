@@ -1,15 +1,24 @@
-"""Rate finding, the gate opens: what is learnt from how long it was shut (rate.md 3.4, and a rule of our own for a fall)."""
+"""Rate finding, the gate opens: what is learnt from how long it was closed (rate.md 3.4, and a rule of our own for a fall)."""
 
 from __future__ import annotations
 
 from math import inf, sqrt
 
-from loader.rate.episodes import forgive, measure_afresh, note_cut, start_run
 from loader.rate.growth import forget_interval
-from loader.rate.state import HOLD_SECONDS, MAX_PAUSE_SECONDS, MIN_PER_SECOND, SHORT_SCALE_SECONDS, State
+from loader.rate.state import (
+    HOLD_SECONDS,
+    MAX_PAUSE_SECONDS,
+    MIN_PER_SECOND,
+    SHORT_SCALE_SECONDS,
+    State,
+    forgive,
+    measure_afresh,
+    note_cut,
+    start_run,
+)
 
 FALLEN_SHUT = 0.4
-"""Shut for so much of a long window, the limit has fallen: a probe that failed or a window that began late shut it for less."""
+"""Shut for more than this share of a long window, the limit has fallen. A failed probe or a late window shuts it for less."""
 
 
 def open_gate(state: State, sent_at: float, now: float) -> None:
@@ -34,7 +43,7 @@ def open_gate(state: State, sent_at: float, now: float) -> None:
 
 
 def _learn_fall(state: State, sent_at: float, now: float) -> None:
-    """Take the limit for fallen where the target was shut for a good part of a window: that part is what was too much."""
+    """Lower the rate if the target was shut for a good part of a window: the limit has fallen, and by that share."""
     shut = state.newest_throttled_at - state.refused_at
     shut += min((sent_at - state.newest_throttled_at) / 2, 0.1 * state.scale)
     if (
@@ -54,13 +63,13 @@ def _learn_fall(state: State, sent_at: float, now: float) -> None:
         state.hold_until = now + HOLD_SECONDS
         note_cut(state, now)
         measure_afresh(state, now)
-        # The fall is known; what may follow are corrections, small ones again.
+        # The fall is known. What may follow are corrections, which are small again.
         state.episodes = 1
         forgive(state)
 
 
 def _was_outage(state: State, closed: float, now: float) -> bool:
-    """Tell an outage from a window: short windows were already established, and outages are rare."""
+    """Say whether it was an outage and no long window: the target's windows are known to be short, and outages are rare."""
     is_short = state.scale <= SHORT_SCALE_SECONDS and state.short_openings > 1
     return is_short and now - state.outage_ended >= 3 * closed
 
@@ -77,21 +86,21 @@ def _resume_after_outage(state: State, now: float) -> None:
 
 
 def _learn_long_window(state: State, sent_at: float, now: float) -> None:
-    """Measure the limit of a long window: by what was taken between two openings, or in a window's length before it shut."""
+    """Measure the limit of a long window: by what was taken between two openings, or in a window's length before."""
     since, accepted = (state.opened_at, state.opened_accepted) if state.opened_at is not None else (0.0, 0)
     taken = state.accepted - accepted
-    # It opened somewhere between the last canary that failed and the one that did not.
+    # The window opened somewhere between the last canary that failed and the one that succeeded.
     opened = now - (sent_at - max(state.newest_throttled_at, state.refused_at)) / 2
     state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, now - state.closed_at))
     shut = opened - state.refused_at
     is_fallen = state.is_fall and not state.is_searching and not state.is_shaving and shut > FALLEN_SHUT * state.scale
-    # Nothing but the canary was taken: no measure of a limit.
+    # If only the canary was taken, there is no measure of a limit.
     if taken > 1 and opened > since:
         estimate = taken / (opened - since)
         if state.recent is not None and opened - since > 2 * MAX_PAUSE_SECONDS:
             estimate = state.recent
         if is_fallen:
-            # As in a short window: the part for which it was shut is what was too much.
+            # As in a short window: the share of time for which it was shut is the share that was too much.
             estimate = min(estimate, max(1 - shut / state.scale, 0.5) * state.refused_rate)
         state.ceiling = max(min(state.ceiling, estimate), MIN_PER_SECOND)
         lowered = 0.985 if state.long_openings else 1.0

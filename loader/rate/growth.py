@@ -31,21 +31,21 @@ FREE_BELOW = 0.93
 """Below this share of a credible ceiling, growth is nearly free."""
 ACCELERATE_ABOVE = 1.05
 SEARCH_ACCELERATION = 4.0
-"""The first cuts may go far too deep, and in long windows all of them: then the way back to where trouble began is quick."""
+"""The first cuts may go far too deep, and in long windows every cut: so the way back to the failed rate is quick."""
 GROWTH_PER_ANSWER = 0.01
-"""Faster, and the few answers of a slow target would tell only of rates that are long past."""
+"""If growth were faster, the few answers of a slow target would describe only rates that are long past."""
 STEP_SECONDS = 0.05
 MIN_INTERVAL_SECONDS = 0.25
 LEAST_CREEP = 1.001
 """Per answer: forgets a single quick answer in about a thousand."""
 SERVED_SHARE = 0.98
-"""Of what is delivered while a queue stands: that is the limit itself, no guess, so less is left for errors than by a cut."""
+"""Times what is delivered while a queue stands: that is the limit itself, no guess, so it leaves less for errors than a cut."""
 SLOW_FACTOR = 1.5
 SLOW_SECONDS = 0.005
-"""An event loop that is busy, with a clock of whole milliseconds, shows so much latency where there is no queue."""
+"""A busy event loop, with a clock of whole milliseconds, shows this much latency without any queue."""
 MARK_SECONDS = 1.0
 MAX_MARKS = 62
-"""A little more than the longest window that is told apart."""
+"""A little more than the longest window that is recognised."""
 
 
 def advance(state: State, now: float) -> None:
@@ -54,7 +54,7 @@ def advance(state: State, now: float) -> None:
     if elapsed <= 0:
         return
     state.grown_until = now
-    if state.is_closed or state.is_told:
+    if state.is_closed or state.is_limit_named:
         return
     if state.mode == "hold":
         if now >= state.hold_until and _may_probe(state):
@@ -89,7 +89,7 @@ def _growth(state: State, rate: float) -> float:
     growth = LONG_GROWTH / state.scale if is_long else GROWTH_PER_SECOND
     excess = rate / state.ceiling - ACCELERATE_ABOVE
     if excess > 0:
-        # Bounded as above: beside a ceiling that the target's headers named, the rate may be hundreds of times as high.
+        # Bounded as above: the rate may be hundreds of times the ceiling, if the target's headers named the ceiling.
         growth *= min(MAX_ACCELERATION, 2.0 ** min(excess / 0.05, 64.0))
     elif rate < (1.0 if state.is_searching else FREE_BELOW if is_long else 0.0) * state.ceiling:
         growth *= SEARCH_ACCELERATION

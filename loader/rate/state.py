@@ -14,10 +14,11 @@ The words used here:
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from loader.rate.signals import Ticket
 
 Mode: TypeAlias = Literal["start", "hold", "probe"]
 
@@ -31,11 +32,11 @@ MIN_DOUBLING_SECONDS = 0.5
 CUT = 0.03
 """97 % of a failing rate: leaves two points for errors of the estimate."""
 LATER_CUTS = (CUT, CUT, 0.06, 0.12, 0.15)
-"""By episode of the run, where nothing can be measured."""
+"""By episode of the run, if nothing can be measured."""
 GROWTH_PER_SECOND = 0.02
 """The overshoot seen at the first 429 is then 1 to 3 %."""
 LONG_GROWTH = 0.05
-"""Growth within one window, where the target counts in long windows."""
+"""Growth within one window, if the target counts in long windows."""
 MAX_ACCELERATION = 16.0
 BUDGET_PER_SUCCESS = 0.006
 """Of the 1 % aimed at; the rest is for surprises. 0.005 to 0.0065 gives much the same, more helps only beside neighbours."""
@@ -44,9 +45,9 @@ FIRST_COST = 2.0
 HOLD_SECONDS = 2.0
 MAX_HOLD_SECONDS = 6.0
 NEAR_CEILING = 0.08
-"""A probe that fails this close to the ceiling taught nothing new; the next one waits longer."""
+"""A probe that fails this close to the ceiling shows nothing new, so the next one waits longer."""
 MAX_RETRY_AFTER_SECONDS = 90.0
-"""Longer is no pacing signal; the ladder applies, at 60 s steps harmless even if the header was honest."""
+"""A longer one says nothing about pacing. Our own growing pauses apply; at 60 s they do no harm even if it was honest."""
 MIN_LONG_RETRY_AFTER_SECONDS = 2.0
 """Up to here a Retry-After may be a rounded-up fraction of a second (section 6, point 8)."""
 MAX_PAUSE_SECONDS = 60.0
@@ -54,87 +55,42 @@ DOUBLING_PAUSE_SECONDS = 4.0
 SHORT_SCALE_SECONDS = 2.0
 """Windows up to here need no special care: even spacing makes all short limiters look alike."""
 SAME_RATE = 0.9
-"""Of a rate, and more: what is counted at both counts as one."""
+"""Two rates count as the same if one is at least this share of the other."""
 MIN_ANSWERS = 10
 MIN_ANSWERS_LONG = 60
 """Answers since the last cut before another one: in a long sliding window the relief of a cut comes a minute later."""
 QUEUED_FACTOR = 3.0
-"""A latency so many times the least one, and one request's time more, is a queue; no jitter that we tried is as wide."""
+"""A latency above this many times the least one, plus one request's time, is a queue. No jitter that we tried is as wide."""
 SHUT_AFTER = 3
-"""So many refused in a row are no accident."""
+"""This many refused in a row are no accident."""
 MIN_CAP = 16
-"""So many may be in flight whatever the latency."""
+"""This many may be in flight whatever the latency."""
 BASE_SECONDS = 120.0
-"""The base latency is the least median of this long."""
+"""The base latency is the least of the medians of this time."""
 MIN_SAMPLES = 50
 FEW_SAMPLES, FEW_SECONDS = 8, 1.0
-"""As few show a queue too, at a target so slow that one request more in front of them is plain to see; but over a second and
-two latencies, or those that a single stall held up would count twice.
+"""Few samples are enough at a target so slow that one more queued request shows in the latency. But they must span a second and
+two latencies: otherwise the requests that one stall held up would count twice.
 """
 MAX_SAMPLES = 512
 """Latencies of one interval that are kept; the median of more is no better."""
 SLACK_SECONDS = 0.005
-"""So late a request may be and is still made up for: a wait of 2 ms at least, a timer late by a millisecond or two, and a clock
-of whole milliseconds; with 2 ms, 250 a second lost 2.5 %. A longer one would break small buckets of the target after every
-pause (section 6, point 11).
+"""A request that is late by up to this much is made up for: it covers a wait of 2 ms, a timer late by a millisecond or two, and
+a clock of whole milliseconds. With 2 ms, 250 a second lost 2.5 %. A longer slack would overflow a small bucket of the target
+after every pause (section 6, point 11).
 """
-
-
-TOLD_SHARE = 0.98
+NAMED_SHARE = 0.98
 """Of a limit that headers name: their clock is not ours, and others may count against it too."""
-
-
 SPARE_SHARE = 0.04
 """While more than this share of a window remains there is no need to look at what remains."""
 
 
-class Sent(NamedTuple):
-    """One admitted request: its number, when it went, and the rate in force then."""
-
-    number: int
-    at: float
-    rate: float
-
-
-class Acquired(NamedTuple):
-    """A request goes out now."""
-
-    number: int
-
-
-class Success(NamedTuple):
-    """The target took the request. `seconds` is the latency of this attempt alone, no wait in it."""
-
-    sent: Sent
-    seconds: float
-
-
-class Throttled(NamedTuple):
-    """The target said: too fast. `retry_after` in seconds, where it named a time."""
-
-    sent: Sent
-    retry_after: float | None = None
-
-
-class Failure(NamedTuple):
-    """The request ended in any other way (timeout, reset, 5xx): no word about the rate."""
-
-    sent: Sent
-
-
-class Limits(NamedTuple):
-    """The target's headers said: `limit` requests a window, `remaining` of them in the next `reset_seconds`.
-
-    `window_seconds` None: the longest reset seen is taken for the window.
-    """
-
-    limit: float
-    remaining: float
-    reset_seconds: float
-    window_seconds: float | None = None
-
-
-Event: TypeAlias = Acquired | Success | Throttled | Failure | Limits
+FALLEN = 0.7
+"""Below this share of the rate before, the limit has fallen; it was not a probe that went wrong."""
+FORGIVEN_FOR = 30
+"""Successes within which further cuts belong to the same fall; a budget that they overdrew would keep the rate too low."""
+FORGIVEN_EVERY = 1000
+"""Successes between two falls that are not charged: a limit that moves all the time must be paid for."""
 
 
 @dataclass(slots=True)
@@ -149,8 +105,9 @@ class State:
     grown_until: float = 0.0
     hold_until: float = 0.0
     hold_seconds: float = HOLD_SECONDS
-    # Told by headers: no growth, no probing. The longest time until a reset stands for a window that is not named.
-    is_told: bool = False
+    # The target's headers name the limit: no growth, no probing.
+    is_limit_named: bool = False
+    # The longest time until a reset stands for a window that is not named.
     longest_reset: float = 0.0
 
     last_sent: float = -inf
@@ -240,10 +197,56 @@ class State:
     bucket_answers: int = 0
     bucket_least: float = inf
 
-    def copy(self) -> State:
-        """Return a state that shares nothing with this one."""
-        other = copy(self)
-        other.samples = self.samples.copy()
-        other.medians = self.medians.copy()
-        other.marks = self.marks.copy()
-        return other
+
+# --- runs of episodes, what is counted since the last cut, what is charged to the budget -----------------------------------
+
+
+def end_search(state: State) -> None:
+    """Charge the budget from now on."""
+    state.is_searching = False
+    state.budget = min(state.budget, 0.0)
+
+
+def search_seconds(state: State) -> float:
+    """Return the start that the goal leaves out (rate.md section 5)."""
+    windows = min(3 * state.scale, 120.0) if state.scale > SHORT_SCALE_SECONDS else 0.0
+    return 0.5 * max(10.0, 40 * state.smoothed_latency, 100 / state.rate) + windows
+
+
+def start_run(state: State, now: float) -> None:
+    """Begin a run of episodes."""
+    state.episodes = 0
+    state.run_throttled = 0
+    measure_afresh(state, now)
+
+
+def measure_afresh(state: State, now: float) -> None:
+    """Measure what is taken from now on: what came before was another limit, or another question."""
+    state.failed_canaries = 0
+    state.run_started = now
+    state.run_accepted = state.accepted
+    state.run_closed_seconds = state.closed_seconds
+
+
+def note_cut(state: State, now: float) -> None:
+    """Count answers from now on."""
+    state.cut_at = now
+    state.cut_accepted = state.accepted
+    state.cut_closed_seconds = state.closed_seconds
+    state.accepted_since_cut = state.throttled_since_cut = 0
+
+
+def note_exhaustion(state: State, ticket: Ticket, now: float) -> None:
+    """Count from now on what is taken and refused of the requests sent after this one, which was refused."""
+    state.exhausted_sent_at, state.exhausted_rate, state.exhausted_at = ticket.at, ticket.rate, now
+    state.exhausted_position = state.accepted
+    state.exhausted_accepted = state.exhausted_throttled = 0
+
+
+def forgive(state: State) -> None:
+    """Refund to the budget what a fall of the limit has cost; not often, or a limit that moves would cost too much."""
+    since = state.accepted - state.forgiven_accepted
+    if state.rate < FALLEN * state.rate_before and not FORGIVEN_FOR < since < FORGIVEN_EVERY:
+        if since > FORGIVEN_FOR:
+            state.forgiven_accepted = state.accepted
+        state.budget = max(state.budget, state.budget_before - state.cost)

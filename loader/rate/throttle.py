@@ -1,8 +1,8 @@
 """How fast requests are admitted: every request to the target takes a ticket here, directly before it is sent.
 
-Two kinds. `FixedThrottle`, in `bucket`: the rate that the user gave, as a token bucket. `AutoThrottle`, in `pacing`: the rate
-that `rate` finds, evenly paced. Both pause all traffic after a 429, lower the rate, and let one request go ahead of the others,
-as a canary. Neither knows requests, targets or HTTP: the caller says how each ticket ended, lost ones too.
+There are two kinds. `FixedThrottle` keeps the rate that the user gave, as a token bucket. `AutoThrottle` keeps the rate that
+the finder finds, evenly paced. After a 429 both pause all traffic, lower the rate, and send one request ahead of the others, as
+a canary. Neither knows requests, targets or HTTP: the caller reports how each ticket's request ended, lost ones too.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loader.rate.adaptive import AutoThrottle
-from loader.rate.admission import Failed, Signal, Success, Throttled, Ticket
+from loader.rate.signals import Failed, Signal, Success, Throttled, Ticket
 from loader.rate.token_bucket import FixedThrottle
 
 __all__ = ["AutoThrottle", "Failed", "FixedThrottle", "Signal", "Success", "Throttle", "Throttled", "Ticket"]
 
 
 class Throttle(Protocol):
-    """What admits requests. Contract: each ticket is answered exactly once."""
+    """What admits requests. Contract: the caller answers each ticket exactly once; no answer raises."""
 
     async def admit(self, *, is_first: bool = False) -> Ticket:
-        """Wait until one request may be sent, with `is_first` before all others. To be called directly before sending it."""
+        """Wait until one request may be sent; with `is_first`, ahead of all others. Call it directly before sending."""
         ...
 
     def admit_now(self) -> Ticket | None:
-        """Return a ticket where one lies ready and nobody waits; None says nothing but that `admit` is to be awaited."""
+        """Return a ticket if one is due and nobody waits. None means only: await `admit`."""
         ...
 
     def admit_many(self, count: int) -> Sequence[Ticket]:
-        """Return up to so many tickets, as `admit_now` does."""
+        """Return up to `count` tickets, under the same conditions as `admit_now`."""
         ...
 
     def answered(self, ticket: Ticket, signal: Signal) -> None:
-        """Say how the request of a ticket ended."""
+        """Take note of how the request of a ticket ended."""
         ...
 
     def succeeded(self, tickets: Sequence[Ticket], seconds: Sequence[float]) -> None:
-        """Say of many requests at once that the target took them, and how soon."""
+        """Take note of many requests at once that the target took; `seconds` are their latencies."""
         ...
 
     def pause(self, seconds: float) -> None:
-        """Admit nothing for this long."""
+        """Admit nothing for this long. A shorter pause does not end a longer one."""
         ...
 
     def describe(self) -> str:
@@ -60,5 +60,5 @@ class Throttle(Protocol):
 
     @property
     def limited_by_rate_seconds(self) -> float:
-        """Return for how long somebody waited for admission."""
+        """Return for how long somebody waited for admission; several who wait at the same time count once."""
         ...

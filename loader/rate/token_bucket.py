@@ -1,52 +1,59 @@
-"""A fixed rate: the one that the user gave, as a token bucket of aiolimiter, which is used nowhere else.
+"""A fixed rate, the one that the user gave, as a token bucket. aiolimiter is used here and nowhere else.
 
 After a 429 all traffic pauses, the rate is lowered and climbs back slowly, and one request goes ahead of the others, as a canary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from math import inf
-from typing import Unpack
+from typing import Any
 
 from aiolimiter import AsyncLimiter
 
 from loader.model import new_tuple
-from loader.rate.admission import MIN_WAIT_SECONDS, Outside, QueuedThrottle, Signal, Success, Throttled, Ticket
-from loader.shielded import at_once
+from loader.rate.admission import MIN_WAIT_SECONDS, AdmissionQueue
+from loader.rate.signals import Signal, Success, Throttled, Ticket
+from loader.runtime import Runtime
 
 LATENESS_SECONDS = 0.004
-"""How late a timer may be before a fixed rate loses by it: one wait of 2 ms, and two more of delay."""
+"""How late a timer may be before the bucket overflows and the rate suffers: one wait of 2 ms, and 2 ms of delay."""
 DEFAULT_BURST_SECONDS = 0.05
 JITTER = 0.1
 CUT_FACTOR = 0.85
 MAX_CUT_FACTOR = 0.5
 SOON_SECONDS = 10.0
-"""A 429 so soon after the last pause says that the cut was too small: the next one goes down to what the target took since."""
+"""A 429 within this time after the last pause: that cut was too small. The next one goes down to what the target took since."""
 CLIMB_FACTOR = 1.05
 CLIMB_SECONDS = 10.0
 MAX_CLIMB_SECONDS = 300.0
-"""After each 429 the climb back waits twice as long: a rate that the target refuses is not tried every ten seconds."""
+"""After each 429 the climb back waits twice as long, so that a rate the target refuses is not tried every ten seconds."""
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 60.0
 CANARY_SECONDS = 5.0
-"""How long all others wait for the answer to the one that goes first after a pause, before another goes."""
-CANARY_GLANCE_SECONDS = 0.02
+"""How long all others wait for the answer to the canary, before another canary goes."""
+CANARY_POLL_SECONDS = 0.02
 MAX_BLOCK = 16
-"""Tokens taken at once from the limiter: one by one it costs more than all else about a ticket."""
+"""Tokens taken from the limiter in one call. One call a token would cost more than everything else about a ticket."""
 MAX_RETRY_AFTER_SECONDS = 90.0
-"""Longer is no pacing signal (rate.md 3.2); our own growing pauses apply."""
+"""A longer one says nothing about pacing (rate.md 3.2); our own growing pauses apply instead."""
 
 
-class FixedThrottle(QueuedThrottle):
+class FixedThrottle:
     """A token bucket: in no window of one second more than rate + burst, and the mean within 0.5 % while there is work.
 
-    A bucket as small as one token loses a little with each late timer. It is made deeper by what may be lost, and
-    drips as much slower, so that depth + one second's drip stays rate + burst.
+    A bucket of one token loses a little with each late timer. So it is made deeper by what may be lost that way, and drips
+    slower by the same amount: depth + one second's drip stays rate + burst.
+
+    The judge is `_full_at`, plain arithmetic: it alone decides when a ticket may go. The AsyncLimiter is the witness: each
+    ticket takes a token from it too, and it has one whenever `_full_at` says so.
     """
 
-    def __init__(self, rate_per_second: float, burst: float | None = None, **outside: Unpack[Outside]) -> None:
-        super().__init__(**outside)
+    def __init__(self, runtime: Runtime, rate_per_second: float, burst: float | None = None) -> None:
+        self._clock = runtime.clock
+        self._draw = runtime.draw
+        self._queue = AdmissionQueue(runtime, self._grant, self.answered)
+        self._number = 0
         asked = max(1.0, rate_per_second * DEFAULT_BURST_SECONDS) if burst is None else max(1.0, float(burst))
         self._depth = max(asked, 1 + LATENESS_SECONDS * rate_per_second)
         # Tokens a second: the user's, and the present one, lower after a 429.
@@ -54,26 +61,25 @@ class FixedThrottle(QueuedThrottle):
         self._drip = self._top_drip
         self._shown_per_drip = rate_per_second / self._top_drip
         self._limiter = AsyncLimiter(self._depth, self._depth / self._drip)
-        # When the bucket will be full again if nothing is taken. It mirrors the limiter, which cannot be asked how long
-        # to wait, and would set a timer too short for uvloop. It alone says when a ticket goes; so what was taken from
-        # the limiter beforehand, into the pocket, lets nothing go earlier.
+        # When the bucket will be full again if nothing is taken. The limiter cannot be asked how long to wait, and its own
+        # waiting would set a timer too short for uvloop. Tokens are taken from it in blocks beforehand, into the pocket,
+        # only to save calls: that lets no ticket go earlier.
         self._full_at = -inf
         self._block = min(MAX_BLOCK, int(self._depth / 4))
         self._pocket = 0
         self._is_limiter_old = False
         self._in_flight = 0
-        # Until when nothing goes without the line: infinity while a canary is to go, or out.
+        # Until when nothing goes except through the queue: infinity while a canary is to go, or is out.
         self._barred_until = -inf
         self._canary: Ticket | None = None
         self._cut_at = -inf
-        # What the target took since the last cut.
+        # How many requests the target took since the last cut.
         self._taken = 0
         self._climb_at = inf
         self._climb_seconds = CLIMB_SECONDS
         self._next_pause = FIRST_PAUSE_SECONDS
 
     def answered(self, ticket: Ticket, signal: Signal) -> None:
-        """Say how the request of a ticket ended."""
         self._in_flight -= 1
         if ticket is self._canary:
             self._canary = None
@@ -83,15 +89,14 @@ class FixedThrottle(QueuedThrottle):
             self._slow_down(ticket, signal.retry_after)
 
     def succeeded(self, tickets: Sequence[Ticket], seconds: Sequence[float]) -> None:
-        """Say of many requests at once that the target took them. How soon is nothing to a fixed rate."""
-        del seconds
+        del seconds  # a fixed rate does not depend on latency
         self._in_flight -= len(tickets)
         if self._canary in tickets:
             self._canary = None
         self._took(sum([ticket[1] > self._cut_at for ticket in tickets]))
 
     def _took(self, count: int) -> None:
-        """Take note of requests that were sent since the last cut, and taken."""
+        """Take note of `count` requests that were sent after the last cut and that the target took."""
         if not count:
             return
         self._taken += count
@@ -102,27 +107,29 @@ class FixedThrottle(QueuedThrottle):
             self._climb()
 
     def pause(self, seconds: float) -> None:
-        """Admit nothing for this long."""
-        super().pause(seconds)
-        self._barred_until = max(self._barred_until, self._paused_until)
+        self._queue.pause(seconds)
+        self._barred_until = max(self._barred_until, self._queue.paused_until)
 
     def describe(self) -> str:
-        """Say the present rate in a few words."""
         return f"{self.rate_per_second:.4g}/s"
 
     @property
     def rate_per_second(self) -> float:
-        """Return the present rate."""
         return self._drip * self._shown_per_drip
 
     @property
     def in_flight(self) -> int:
-        """Return how many tickets are not answered yet."""
         return self._in_flight
 
+    @property
+    def limited_by_rate_seconds(self) -> float:
+        return self._queue.waited_seconds
+
+    async def admit(self, *, is_first: bool = False) -> Ticket:
+        return self.admit_now() or await self._queue.admit(is_first=is_first)
+
     def admit_now(self) -> Ticket | None:
-        """Give a ticket where one may go now and nobody waits."""
-        if not self._line.is_empty:
+        if not self._queue.is_empty:
             return None
         now, full_at, drip = self._clock(), self._full_at, self._drip
         if now < self._barred_until:
@@ -138,22 +145,18 @@ class FixedThrottle(QueuedThrottle):
         return new_tuple(Ticket, (self._number, now, drip * self._shown_per_drip))
 
     def admit_many(self, count: int) -> Sequence[Ticket]:
-        """Give tickets where some may go now and nobody waits."""
-        if not self._line.is_empty or (now := self._clock()) < self._barred_until:
+        if not self._queue.is_empty or (now := self._clock()) < self._barred_until:
             return ()
         return self._give(count, now)
 
-    async def _grant(self, wanted: int) -> tuple[Sequence[Ticket], float]:
-        now = self._clock()
-        if now < self._paused_until:
-            return (), max(self._paused_until - now, MIN_WAIT_SECONDS)
+    def _grant(self, wanted: int, now: float) -> tuple[Sequence[Ticket], float]:
         goes_alone = self._barred_until == inf
         if goes_alone and self._canary is not None and now < self._canary.at + CANARY_SECONDS:
-            return (), CANARY_GLANCE_SECONDS
+            return (), CANARY_POLL_SECONDS
         tickets = self._give(1 if goes_alone else wanted, now)
         if goes_alone and tickets:
             self._canary = tickets[0]
-        # The hair more keeps rounding from costing another round.
+        # A microsecond more, or rounding could cost another round.
         seconds = 0.0 if tickets else (1 - self._tokens(now)) / self._drip + 1e-6
         return tickets, max(seconds, MIN_WAIT_SECONDS)
 
@@ -172,14 +175,14 @@ class FixedThrottle(QueuedThrottle):
         return [new_tuple(Ticket, (number, now, rate)) for number in range(first, first + count)]
 
     def _take(self, count: int) -> bool:
-        """Take tokens, from the pocket and from the limiter, and fill the pocket; False where there are not so many."""
+        """Take tokens from the pocket, then from the limiter, and refill the pocket. False if the limiter has too few."""
         missing = count - self._pocket
         if missing <= 0:
             self._pocket -= count
             return True
         for block in (self._block, 0):
             if self._limiter.has_capacity(missing + block):
-                at_once(self._limiter.acquire(missing + block))
+                _at_once(self._limiter.acquire(missing + block))
                 self._pocket = block
                 return True
         return False
@@ -191,7 +194,7 @@ class FixedThrottle(QueuedThrottle):
         """Replace the limiter by one of the present rate that is as empty as the old one, so that no second burst comes."""
         missing = min(self._depth, self._depth - self._tokens(now))  # the limiter knows no debt, not even of rounding
         self._limiter = AsyncLimiter(self._depth, self._depth / self._drip)
-        at_once(self._limiter.acquire(missing))
+        _at_once(self._limiter.acquire(missing))
         self._pocket = 0
         self._is_limiter_old = False
 
@@ -218,17 +221,17 @@ class FixedThrottle(QueuedThrottle):
         self._cut_at = now
         self._taken = 0
         self._barred_until = inf
-        self._climb_at = self._paused_until + self._climb_seconds
+        self._climb_at = self._queue.paused_until + self._climb_seconds
         self._climb_seconds = min(2 * self._climb_seconds, MAX_CLIMB_SECONDS)
 
     def _flow_again(self) -> None:
-        """Let all go behind a canary that came through, with the bucket empty: what was refused was perhaps its burst."""
-        self._barred_until = self._paused_until
+        """Let all go after a canary's success. The bucket starts empty: perhaps it was the burst that the target refused."""
+        self._barred_until = self._queue.paused_until
         self._full_at = self._clock() + self._depth / self._drip
         self._is_limiter_old = True
 
     def _cut_factor(self, now: float) -> float:
-        seconds = now - self._paused_until
+        seconds = now - self._queue.paused_until
         if seconds > SOON_SECONDS:
             return CUT_FACTOR
         taken_per_second = self._taken / max(seconds, MIN_WAIT_SECONDS)
@@ -240,3 +243,13 @@ class FixedThrottle(QueuedThrottle):
             return
         self._climb_at = now + CLIMB_SECONDS
         self._set_drip(min(self._drip * CLIMB_FACTOR, self._top_drip))
+
+
+def _at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that has nothing to wait for. Errors: RuntimeError if it waits."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("the limiter makes a token wait that is due")

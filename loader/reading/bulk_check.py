@@ -1,13 +1,13 @@
-"""Whether many lines are good objects, said of all of them at once. Pure, but for what a look learns of lines before.
+"""Check many lines of NDJSON at once: are all of them good objects? Pure, except that it learns from the lines before.
 
-A look must never take a line that `mapping.parse` refuses; where it cannot tell, `parse` is asked line by line, which is
+The check must never accept a line that `parsing.parse` refuses. If it cannot tell, `parse` is asked line by line, which is
 slower and never wrong.
 
-How it is quicker than decoding each line with orjson: rows of one table have the same members. A decoder that knows their names
-(msgspec's, of a type made for them) builds no dictionary and no key: 0.31 us instead of 0.56 for 250 bytes (measured). It is
-as strict, but for integers past the largest double, which orjson refuses; they are looked for beforehand. That each name is
-there and no other is, also settles what else must be known: no line has a member that the loader writes itself, and where all
-lines together have no more colons than members, no key stands twice.
+Why it is quicker than decoding each line with orjson: rows of one table have the same members. A decoder that knows their names
+(msgspec's, of a type made for them) builds no dictionary and no key: 0.31 us instead of 0.56 for 250 bytes (measured). It is as
+strict as orjson, except for integers past the largest double; those are looked for beforehand. Such a decoder accepts a line
+only if each name is there and no other is. That answers the rest as well: no line has a member that the loader writes itself,
+and if all lines together have no more colons than members, no key stands twice.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _LONG_DIGITS, _STRIDE = 309, 24
 _ONLY_DIGITS = bytes(_ZERO if byte in b"0123456789" else 0 for byte in range(256))
 _MANY_DIGITS = b"0" * (_LONG_DIGITS // _STRIDE)
 _MAX_NAMES = 64
-"""The decoder looks for a name by comparing it with each, from the one behind the last that it found."""
+"""More would be slow: the decoder compares a name with each known one, beginning after the last that it found."""
 _MAX_PAUSE = 1024
-"""Parts of a source."""
+"""Units: calls of `all_good`."""
 
 
 class Layout(NamedTuple):
-    """The names of the members that lines have in common, in their usual order, and what decodes a line with these alone."""
+    """The members that lines have in common: their names in the usual order, and a decoder that accepts just these."""
 
     names: tuple[str, ...]
     decode: Callable[[bytes], object]
 
     def fits(self, lines: Iterable[bytes]) -> bool:
-        """Say whether each line is a good object with these members, whatever their order, one of them perhaps twice."""
+        """Say whether each line is a good object with these members, in any order. A member may stand there twice."""
         try:
             # No loop in Python, and each object is freed while it is in the processor's caches.
             deque(map(self.decode, lines), 0)
@@ -54,34 +54,34 @@ class Layout(NamedTuple):
 
 
 class BulkCheck:
-    """Looks at the lines of one source, part by part."""
+    """Checks the lines of one source, some at each call. See `format.ManyCheck`."""
 
-    def __init__(self, absent: Collection[str], are_good: Callable[[Collection[str]], bool] | None = None) -> None:
-        """`absent`, `are_good`: see `columns.Splice`."""
-        self._absent = absent
-        self._are_good = are_good
+    def __init__(self, forbidden: Collection[str], names_ok: Callable[[Collection[str]], bool] | None = None) -> None:
+        """`forbidden`, `names_ok`: see `columns.Splice`."""
+        self._forbidden = forbidden
+        self._names_ok = names_ok
         self._layout: Layout | None = None
-        self._failures = 0  # to learn a layout, in a row
-        self._pause = 0  # so many parts go by before it is tried again
+        self._failures = 0  # in a row, to learn a layout
+        self._pause = 0  # calls of `all_good` before a layout is learned again
 
     def all_good(self, lines: Sequence[bytes], raw: bytes) -> bool:
-        """Say whether each line is an object that `parse` takes, begins and ends with its braces, and has good names only.
+        """Say whether `parse` accepts each line, each begins and ends with its braces, and all names are allowed.
 
-        False only means: look at each line. `lines` are some, each with its LF; `raw` is the lines joined.
+        False only means that some lines may need to be decoded. Each of `lines` ends with LF; `raw` is the lines joined.
         """
         if set(map(_first, lines)) != {_CURLY} or set(map(_last, lines)) != {_CLOSING}:
             return False
         layout = None if _may_hold_long_digits(raw) else self._layout_of(lines)
         if layout is None:
-            return self._are_good is None and _are_plain_objects(lines, raw, self._absent)
-        if any(name in layout.names for name in self._absent):
+            return self._names_ok is None and _are_good_objects(lines, raw, self._forbidden)
+        if any(name in layout.names for name in self._forbidden):
             return False
-        if self._are_good is not None and not self._are_good(layout.names):
+        if self._names_ok is not None and not self._names_ok(layout.names):
             return False
         return _have_single_keys(lines, raw, len(layout.names) * len(lines))
 
     def _layout_of(self, lines: Sequence[bytes]) -> Layout | None:
-        """Return the layout that all lines have; a new one is learned from the first line. None: they have none."""
+        """Return the layout that all lines have, or None. A new one is learned from the first line."""
         layout = self._layout
         if layout is not None and layout.fits(lines):
             return layout
@@ -107,7 +107,7 @@ def _names_of(line: bytes) -> tuple[str, ...]:
 
 
 def _layout(names: tuple[str, ...]) -> Layout | None:
-    """Make the layout of these names, unless there are too many or one is not written as it is in JSON."""
+    """Make the layout of these names; None if they are too many, or JSON would escape one of them."""
     if not 0 < len(names) <= _MAX_NAMES:
         return None
     renamed = {f"f{at}": name for at, name in enumerate(names)}
@@ -120,20 +120,20 @@ def _layout(names: tuple[str, ...]) -> Layout | None:
 
 
 def _may_hold_long_digits(raw: bytes) -> bool:
-    """Say whether so many digits may follow each other that they could be too large a number; mostly wrong where it says yes."""
+    """Say whether some number may have too many digits. A yes is mostly wrong; a no is always right."""
     return _MANY_DIGITS in raw[::_STRIDE].translate(_ONLY_DIGITS)
 
 
-def _are_plain_objects(lines: Sequence[bytes], raw: bytes, absent: Collection[str]) -> bool:
-    """See `all_good`; lines of any layout that begin and end with a brace.
+def _are_good_objects(lines: Sequence[bytes], raw: bytes, forbidden: Collection[str]) -> bool:
+    """See `all_good`; for lines of any layout that begin and end with a brace.
 
-    The sums are of terms that can be off in one direction only, so where they agree each line agrees.
+    Each line's terms can be off in one direction only, so if the sums agree, each line agrees.
     """
     try:
         objects = map(orjson.loads, lines)
         # A single byte is found thirty times as fast as two.
-        if any(map(partial(_may_hold, raw), absent)) or (_BACKSLASH in raw and _ESCAPE in raw):
-            objects = map(partial(_with_none_of, absent), objects)
+        if any(map(partial(_may_hold, raw), forbidden)) or (_BACKSLASH in raw and _ESCAPE in raw):
+            objects = map(partial(_with_none_of, forbidden), objects)
         sizes = list(map(len, objects))
     except ValueError:
         return False
@@ -141,7 +141,7 @@ def _are_plain_objects(lines: Sequence[bytes], raw: bytes, absent: Collection[st
 
 
 def _may_hold(raw: bytes, name: str) -> bool:
-    """Say whether a name stands in raw lines, in a key or elsewhere. A byte of it that is nowhere answers that soonest."""
+    """Say whether a name stands in raw lines, in a key or elsewhere. Single bytes are tried first: they are found fastest."""
     text = name.encode()
     return all(byte in raw for byte in text) and text in raw
 
@@ -153,15 +153,17 @@ def _with_none_of(names: Collection[str], fields: Any) -> Any:
 
 
 def _have_single_keys(lines: Sequence[bytes], raw: bytes, members: int) -> bool:
-    """Say whether no object has a key twice, and none nests too deep. `members`: the lines' own, a twin counted once.
+    """Say whether no object has a key twice, and none nests too deep.
 
-    A line has a colon for each member, twins and those of objects inside too, and maybe more in its strings; so where all lines
-    together have no more colons than `members`, there is nothing but those. The same holds for the colons that stand
-    right behind a quote, where nothing else hides a member's colon: that counts out what stands within strings (12:30).
+    `members`: how many the lines have at their top level; a key that stands twice in a line counts once.
+
+    A line has a colon for each member, repeated and nested ones included, and perhaps more in its strings. So if all lines
+    together have no more colons than `members`, no key is repeated and nothing is nested. The same holds for the colons directly
+    after a quote, if nothing else hides a member's colon: such a count leaves out colons within strings (12:30).
     """
     has_few_colons = raw.count(_COLON) == members
     if has_few_colons and _BRACKET not in raw:
-        return True  # no arrays, and no object inside that has a member: nothing nests deeper than 2
+        return True  # no arrays, and any object inside is empty: nothing nests deeper than 2
     return _are_shallow(lines, raw) and (has_few_colons or _have_few_ends(raw, members) or _have_no_twins(lines, raw))
 
 
@@ -172,14 +174,14 @@ def _are_shallow(lines: Sequence[bytes], raw: bytes) -> bool:
 
 
 def _have_few_ends(raw: bytes, members: int) -> bool:
-    # Without a backslash each quote begins or ends a string; one with a colon behind it ends a key, or begins such as ":-)".
+    # Without a backslash each quote begins or ends a string. One before a colon ends a key, or begins a string such as ":-)".
     if _BACKSLASH in raw or any(spaced in raw for spaced in _SPACED_COLONS):
         return False
     return raw.count(_END_OF_KEY) == members
 
 
 def _have_no_twins(lines: Sequence[bytes], raw: bytes) -> bool:
-    """Say whether no object has a key twice: what is encoded again has lost such a member's colon."""
+    """Say whether no object has a key twice: encoded again, the objects would have lost such a member's colon."""
     if _ESCAPED_COLON in raw:
         return False
     try:

@@ -1,10 +1,10 @@
 """Raw bytes -> uncompressed bytes, for sources that are plain, gzip or zstd.
 
 Owns: telling the kind by content, and decoding a stream of members in bounded pieces. It must not open a file and
-knows no lines. It never waits for more than one read: what a slow pipe has delivered goes on at once.
+knows no lines. It never waits for more than one read: bytes that a slow pipe has delivered are passed on at once.
 
-A stream may hold several members, one behind the other, as `cat a.gz b.gz` makes them; zstd's skippable frames count
-as empty members. What is decoded is handed on before an error is raised, so a truncated stream delivers all it holds.
+A stream may hold several members, one after the other, as `cat a.gz b.gz` makes them; zstd's skippable frames count
+as empty members. Decoded bytes are passed on before an error is raised, so a truncated stream delivers all it holds.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ else:
 
 Kind: TypeAlias = Literal["plain", "gzip", "zstd"]
 Read: TypeAlias = Callable[[int], bytes]
-"""Return up to so many bytes as soon as there are some; b"" at the end."""
+"""Return some bytes as soon as there are any, up to the number given; b"" at the end."""
 
 BLOCK_BYTES = 128 * 1024
-"""Read, split and checked at once: with its lines and objects it stays in a processor's second cache."""
+"""Bytes that are read, split and checked at once: with its lines and objects a block stays in a processor's second cache."""
 PACKED_BYTES = 32 * 1024
-"""Of a compressed file, read at once: how far a load has come is told by what was read."""
+"""Bytes of a compressed file that are read at once. They are few because progress is measured by them."""
 HEAD_BYTES = 6
-"""So many first bytes decide the kind."""
+"""The first bytes, which decide the kind."""
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE_FIRST, _SKIPPABLE_REST = range(0x50, 0x60), b"\x2a\x4d\x18"  # RFC 8878, 3.1.2
-# Formats that are not read; their bytes would otherwise end as thousands of bad lines.
+# Formats that cannot be read. They are refused by name, or their bytes would end as thousands of bad lines.
 _OTHERS = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf\x27\x1c": "7-Zip"}
 _MAKE_AGAIN = "make or copy the file again, then repeat the command"
 _DAMAGE: tuple[type[Exception], ...] = (igzip_lib.IsalError, zstd.ZstdError)  # type: ignore[assignment]  # isal's stub has a value
 
 
 class _Decoder(Protocol):
-    """What isal and zstd have in common, after bz2's decompressor."""
+    """What isal's and zstd's decompressors have in common; both are modelled on bz2's."""
 
     @property
     def eof(self) -> bool: ...
@@ -55,7 +55,7 @@ class _Decoder(Protocol):
 
 
 def kind_of(head: bytes, name: str) -> Kind:
-    """Tell the kind by the first HEAD_BYTES bytes (fewer where the source is shorter)."""
+    """Tell the kind by the first HEAD_BYTES bytes (fewer if the source is shorter)."""
     if head.startswith(_GZIP):
         return "gzip"
     if head.startswith(_ZSTD) or _is_skippable(head):
@@ -87,7 +87,7 @@ def decompressed(
 ) -> Iterator[bytes]:
     """Yield the uncompressed bytes of a gzip or zstd stream.
 
-    Errors: SourceError where it is cut off, damaged, or followed by something else.
+    Errors: SourceError if it is cut off, damaged, or followed by something else.
     """
     data = read(block_bytes)
     while data:
@@ -110,7 +110,7 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(frame: bytes) -> bytes:
-    """Undo `compress`. Errors: ValueError where the frame is not whole."""
+    """Undo `compress`. Errors: ValueError if the frame is not whole."""
     try:
         return zstd.decompress(frame)
     except zstd.ZstdError as error:
@@ -118,7 +118,7 @@ def decompress(frame: bytes) -> bytes:
 
 
 def _read_head(read: Read) -> bytes:
-    """Read on only while the kind is open: a pipe may deliver single bytes, and no line may wait for the next."""
+    """Read until the kind is certain, and no further: a pipe may deliver single bytes, and no line may wait for the next."""
     head = read(BLOCK_BYTES)
     while 0 < len(head) < HEAD_BYTES and _may_be_magic(head):
         more = read(BLOCK_BYTES)

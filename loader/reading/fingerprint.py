@@ -1,10 +1,10 @@
 """Is this the source that the run began with?
 
 Owns: the few facts kept about a source, and the proof by checksums that ranges of lines are as they were when they were
-loaded. Facts (size, time, place, first bytes) can only save work or refuse early; what counts is the ranges' crc32.
+loaded. Facts (size, time, place, first bytes) can only save work or refuse early; the ranges' crc32 decides.
 
 A source may grow at its end and in no other way. A last line that had no line end when it was loaded may get one; if
-anything else stands behind it, it was another line.
+anything else follows it, it has become another line.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from isal import isal_zlib
-
 from loader.errors import SourceError
 from loader.reading.cursor import Cursor
-from loader.reading.lines import Block
+from loader.reading.format import Format
+from loader.reading.formats import format_of
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
+from loader.settings import Options
 
 HEAD_BYTES = 64 * 1024
 
@@ -61,10 +61,10 @@ def identify(path: Path) -> dict[str, Any]:
 
 
 def check(stored: dict[str, Any], current: dict[str, Any]) -> Comparison:
-    """Compare two fingerprints; where a file lies and what it is called does not matter.
+    """Compare two fingerprints. The path and the name of the file do not matter.
 
-    same: nothing has to be read again. changed: refuse. grown: perhaps the same data with more behind it, a copy, or a
-    file that was touched or compressed anew; every range must be verified before it is believed.
+    same: nothing has to be read again. changed: refuse. grown: perhaps the same data and more after it, a copy, or a file
+    that was touched or compressed anew; every range must be verified before the file is read on.
     """
     if stored["kind"] != current["kind"]:
         return "changed"
@@ -79,26 +79,26 @@ def check(stored: dict[str, Any], current: dict[str, Any]) -> Comparison:
     return "same" if all(stored.get(fact) == current.get(fact) for fact in facts) else "grown"
 
 
-def verify_ranges(path: Path, ranges: Iterable[tuple[int, int, int, int]]) -> None:
+def verify_ranges(path: Path, ranges: Iterable[tuple[int, int, int, int]], options: Options) -> None:
     """Read the ranges (offset, end, crc, first line; ascending) again.
 
     Errors: SourceError that names the first that differs.
     """
     opened = FileSource(path)
     try:
-        verify_opened(opened, ranges)
+        verify_opened(opened, format_of(opened, options), ranges)
     finally:
         opened.close()
 
 
-def verify_opened(opened: Opened, ranges: Iterable[tuple[int, int, int, int]]) -> None:
-    """Do what `verify_ranges` does, for a source that is open."""
+def verify_opened(opened: Opened, source_format: Format, ranges: Iterable[tuple[int, int, int, int]]) -> None:
+    """Do the same as `verify_ranges` for an open source."""
     cursor = Cursor(opened)
     given = map(Range._make, ranges)
     following = next(given, None)
     while following is not None:
         this, following = following, next(given, None)
-        # The line end that a last line got since belongs to no range: it was passed by, below, and a fold does not tell of it.
+        # A line end that a last line got later belongs to no range: the cursor has passed over it, and folds do not know of it.
         cursor.move_to(max(this.offset, cursor.offset))
         crc = 0
         last = b""
@@ -109,28 +109,8 @@ def verify_opened(opened: Opened, ranges: Iterable[tuple[int, int, int, int]]) -
             raise _differs(opened.name, this, following, "the source ends in them")
         if crc != this.crc:
             raise _differs(opened.name, this, following, "they are not what was loaded")
-        if last[-1:] != b"\n" and last and not _is_at_line_end(cursor):
+        if last and not source_format.goes_on(cursor, last[-1:]):
             raise _differs(opened.name, this, following, "the last one has grown")
-
-
-def extend_crc(crc: int, block: Block) -> int:
-    """Go on with the crc32 of a range over all bytes of a block."""
-    if block.too_long_bytes:
-        return join_crc(crc, block.crc, block.too_long_bytes)
-    return zlib.crc32(block.raw, crc)
-
-
-def join_crc(first: int, second: int, second_bytes: int) -> int:
-    """Make the crc32 of two ranges that follow each other out of theirs, without reading them."""
-    return isal_zlib.crc32_combine(first, second, second_bytes)
-
-
-def _is_at_line_end(cursor: Cursor) -> bool:
-    following = cursor.take(1)
-    if following == b"\r":
-        following = cursor.take(1)
-        return following == b"\n"
-    return following in (b"", b"\n")
 
 
 def _differs(name: str, this: Range, following: Range | None, why: str) -> SourceError:

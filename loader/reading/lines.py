@@ -1,7 +1,8 @@
 """Pieces of a stream -> blocks of lines. Pure.
 
-Owns: physical line numbers. A line ends at LF; CR is left to who strips the line. A line longer than allowed is passed
-over at constant memory: it is counted and summed, never held.
+Owns: physical line numbers. A line ends at LF; a CR before it is stripped later, as white space. A last line without LF is a
+line, but what a cut-off stream leaves of one is not. A line longer than allowed is passed over at constant memory: its bytes go
+into its length and its checksum, and are not kept.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ _LF = ord("\n")
 
 
 class Block(NamedTuple):
-    """Some whole lines that follow each other, with their line ends as read.
+    """Some adjacent whole lines, with their line ends as read.
 
-    `number` (from 1) and `offset` are those of the first line; `raw` is all lines joined. Where `too_long_bytes` > 0 there
-    are no lines: the block stands for one over-long line of so many bytes, line end included, and `crc` is the crc32 of
-    those bytes.
+    `number` (from 1) and `offset` are those of the first line; `raw` is all lines joined. If `too_long_bytes` > 0, there
+    are no lines: the block stands for one over-long line of that size, line end included, and `crc` is its crc32.
     """
 
     source: int
@@ -37,10 +37,10 @@ class Block(NamedTuple):
 
 
 class LineSplitter:
-    """Cut pieces of a stream into blocks of lines: feed each piece, finish at a clean end.
+    """Cuts pieces of a stream into blocks of lines: feed each piece, finish at a clean end. See `format.Splitter`.
 
-    Only what follows the last LF is kept back; a piece is never joined with the next one as a whole, which would copy
-    everything once more (measured: 70 ns a line instead of 220).
+    Only what follows the last LF is held back. Joining whole pieces would copy everything once more (measured: 70 ns a line
+    instead of 220).
     """
 
     def __init__(self, source: int, number: int, offset: int, max_line_bytes: int) -> None:
@@ -48,9 +48,9 @@ class LineSplitter:
         self.offset = offset
         self._source = source
         self._max_line_bytes = max_line_bytes
-        self._kept: list[bytes] = []  # the beginning of a line whose end has not come
+        self._kept: list[bytes] = []  # the beginning of an unfinished line
         self._kept_bytes = 0
-        self._passed_bytes = 0  # of an over-long line whose end has not come; nothing is kept then
+        self._passed_bytes = 0  # of an unfinished over-long line; nothing of it is kept
         self._passed_crc = 0
 
     def feed(self, piece: bytes) -> Iterator[Block]:
@@ -74,7 +74,7 @@ class LineSplitter:
             self._keep(tail)
 
     def finish(self) -> Iterator[Block]:
-        """Yield the last line where it has no line end."""
+        """Yield the last line if it has no line end."""
         if self._passed_bytes:
             yield self._end_passed(b"")
         elif self._kept:

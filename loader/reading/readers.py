@@ -1,7 +1,7 @@
-"""The sources of a run as the intake reads them: files in the loop, standard input in a thread of its own.
+"""The sources of a run as the intake reads them: files in the event loop, standard input in a thread of its own.
 
-A regular file is read inline: a block comes from the page cache in microseconds. A pipe may be silent for hours, so it
-is read by a daemon thread that hands over one block at a time; a process that ends does not wait for it.
+A block of a regular file comes from the page cache in microseconds, so the loop reads it itself. A pipe may be silent for hours,
+so a daemon thread reads it and hands over one block at a time; a process that ends does not wait for that thread.
 """
 
 from __future__ import annotations
@@ -9,142 +9,112 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from loader.errors import UsageError
-from loader.reading.cursor import Cursor, lines_at
-from loader.reading.lines import Block, LineSplitter
-from loader.reading.source import FileSource, Opened, SourceStopped, read_blocks
+from loader.reading.blocks import lines_at, read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.formats import format_of
+from loader.reading.lines import Block
+from loader.reading.source import FileSource, Opened, SourceStopped
 from loader.reading.spool import Spool
 from loader.reading.stdin import Kept, StandardInput
+from loader.settings import Options
 
 
-class FileReader:
-    """Reads one regular file."""
+class Reader:
+    """Reads one source of a run: a file, or standard input, which `spool` keeps so that its lines can be read again.
 
-    is_slow = False
+    `opened` is what new lines come from: the file, the pipe, or the spool if nothing is piped in.
+    """
 
-    def __init__(self, source: int, file: FileSource, max_line_bytes: int) -> None:
+    def __init__(
+        self, source: int, opened: FileSource | StandardInput | Spool, options: Options, spool: Spool | None = None
+    ) -> None:
         self.source = source
-        self.name = file.name
-        self._file = file
-        self._max_line_bytes = max_line_bytes
+        self.is_slow = not isinstance(opened, FileSource)
+        self.name = StandardInput.name if self.is_slow else opened.name
+        self.format = format_of(opened, options)
+        self._opened = opened
+        self._spool = spool
+        self._max_line_bytes = options.max_line_bytes
         self._kept_bytes = 0
 
     @property
     def total_bytes(self) -> int | None:
-        """Return the file's size, compressed if it is."""
-        return self._file.size_bytes
+        """Return a file's size, compressed if it is."""
+        return None if self.is_slow else self._opened.size_bytes
 
     @property
     def read_bytes(self) -> int:
-        """Return how far the run has come in `total_bytes`; of a compressed file, how far it was read."""
-        return self._kept_bytes if self._file.can_seek else self._file.read_bytes
+        """Return how far the run has come in `total_bytes`; of a pipe or a compressed file, how much was read."""
+        return self._kept_bytes if self._opened.can_seek and not self.is_slow else self._opened.read_bytes
 
-    async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
-        """Read from the line that begins at `offset`."""
-        for block in read_blocks(
-            self._file, source=self.source, offset=offset, number=number, max_line_bytes=self._max_line_bytes
-        ):
-            yield block
+    def blocks(self, offset: int, number: int) -> AsyncGenerator[Block, None]:
+        """Read from the line that begins at `offset`. Whoever leaves before the end has to close it."""
+        cursor = Cursor(self._opened)
+        if not self.is_slow:
+            return _in_loop(self.again(cursor, number, offset))
+        stop = self._opened.stop if isinstance(self._opened, StandardInput) else _nothing
+        return from_thread(lambda: self.again(cursor, number, offset), stop)
 
     def cursor(self) -> Cursor:
         """Begin to read again; a compressed file is decoded once, however many places are visited."""
-        return Cursor(self._file)
+        again = self._again()
+        if again is None:
+            raise UsageError("the lines of this run were not kept", "load into another run directory: --run NEW")
+        return Cursor(again)
 
-    def again(self, cursor: Cursor, number: int, offset: int, end: int) -> Iterator[Block]:
-        """Read lines once more, from the one that begins at `offset` up to the byte `end`."""
-        return read_again(cursor, LineSplitter(self.source, number, offset, self._max_line_bytes), offset, end)
+    def again(self, cursor: Cursor, number: int, offset: int, end: int | None = None) -> Iterator[Block]:
+        """Read lines over a cursor, from the one that begins at `offset`; with `end`, up to that byte."""
+        return read_blocks(
+            cursor,
+            self.format,
+            source=self.source,
+            number=number,
+            offset=offset,
+            max_line_bytes=self._max_line_bytes,
+            end=end,
+        )
 
     def lines(self, offsets: Iterable[int]) -> Iterator[bytes | None]:
         """Read the single lines that begin at these ascending offsets."""
-        return lines_at(self._file, offsets, self._max_line_bytes)
+        again = self._again()
+        return iter(()) if again is None else lines_at(again, self.format, offsets, self._max_line_bytes)
 
     async def keep(self, end_offset: int) -> None:
-        """Keep nothing: a file can be read again."""
+        """Make what was read durable, before it is intended; a file can be read again as it is."""
         self._kept_bytes = end_offset
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-class PipeReader:
-    """Reads standard input, and keeps it, so that lines can be read again."""
-
-    source = 0
-    name = StandardInput.name
-    is_slow = True
-    total_bytes: int | None = None
-
-    def __init__(self, spool: Spool | None, max_line_bytes: int, *, reads_pipe: bool) -> None:
-        self._spool = spool
-        self._pipe = StandardInput(spool) if reads_pipe else None
-        self._max_line_bytes = max_line_bytes
-
-    @property
-    def read_bytes(self) -> int:
-        """Return how many bytes have come."""
-        opened = self._pipe or self._spool
-        return opened.read_bytes if opened else 0
-
-    async def blocks(self, offset: int, number: int) -> AsyncIterator[Block]:
-        """Read what comes, behind what was read before."""
-        opened = self._pipe or self._spool
-        assert opened is not None  # noqa: S101 -- a run whose lines are not kept always reads the pipe; this tells mypy
-        stop = self._pipe.stop if self._pipe else _nothing
-        async for block in from_thread(lambda: self._read(opened, offset, number), stop):
-            yield block
-
-    def cursor(self) -> Cursor:
-        """Begin to read kept lines again."""
-        if self._spool is None:
-            raise UsageError("the lines of this run were not kept", "load into another run directory: --run NEW")
-        return Cursor(Kept(self._spool))
-
-    def again(self, cursor: Cursor, number: int, offset: int, end: int) -> Iterator[Block]:
-        """Read kept lines once more, from the one that begins at `offset` up to the byte `end`."""
-        return read_again(cursor, LineSplitter(self.source, number, offset, self._max_line_bytes), offset, end)
-
-    def lines(self, offsets: Iterable[int]) -> Iterator[bytes | None]:
-        """Read the single kept lines that begin at these ascending offsets."""
-        return lines_at(Kept(self._spool), offsets, self._max_line_bytes) if self._spool else iter(())
-
-    def _read(self, opened: Opened, offset: int, number: int) -> Iterator[Block]:
-        limit = self._max_line_bytes
-        return read_blocks(opened, source=self.source, offset=offset, number=number, max_line_bytes=limit)
-
-    async def keep(self, end_offset: int) -> None:
-        """Make what was read durable, before it is intended."""
-        del end_offset
         if self._spool is not None:
             await asyncio.to_thread(self._spool.sync)
 
     def close(self) -> None:
-        """Close the kept lines; standard input itself stays open."""
-        if self._pipe is not None:
-            self._pipe.stop()
+        """Close the file or the kept lines; standard input itself stays open."""
+        if isinstance(self._opened, StandardInput):
+            self._opened.stop()
+        else:
+            self._opened.close()
         if self._spool is not None:
             self._spool.close()
 
-
-def read_again(cursor: Cursor, splitter: LineSplitter, offset: int, end: int) -> Iterator[Block]:
-    """Cut the bytes between two offsets into lines."""
-    cursor.move_to(offset)
-    for piece in cursor.pieces(end - offset):
-        yield from splitter.feed(piece)
-    yield from splitter.finish()
-
-
-AnyReader: TypeAlias = FileReader | PipeReader
+    def _again(self) -> Opened | None:
+        """Return where lines can be read again."""
+        if not self.is_slow:
+            return self._opened
+        return None if self._spool is None else Kept(self._spool)
 
 
 def _nothing() -> None:
-    """Stop nothing: kept lines never wait."""
+    """Stop nothing: reading kept lines never waits."""
 
 
-async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], None]) -> AsyncIterator[Block]:
+async def _in_loop(blocks: Iterator[Block]) -> AsyncGenerator[Block, None]:
+    """Yield the blocks of an iterator that never waits for long."""
+    for block in blocks:
+        yield block
+
+
+async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], None]) -> AsyncGenerator[Block, None]:
     """Yield the blocks of an iterator that may wait for long, read by a daemon thread, one block ahead at most.
 
     `stop` ends the wait of the thread, from any thread.
@@ -165,7 +135,7 @@ async def from_thread(blocks: Callable[[], Iterator[Block]], stop: Callable[[], 
                 if is_over:
                     return
                 hand(block)
-        except BaseException as error:  # noqa: BLE001 -- handed over whole: it is raised again in the loop
+        except BaseException as error:  # noqa: BLE001 -- nothing is swallowed: it is raised again in the loop
             hand(error)
         else:
             hand(None)

@@ -1,4 +1,4 @@
-"""How many lines make a window, and how many records may wait: what follows from the target and the options. Pure."""
+"""How many lines make a window, and how many records may wait; both follow from the target and the options. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 from loader.settings import Options
 
-OZARI_CONCURRENCY = 32
-CANBUS_CONCURRENCY = 4
-"""Four requests of 1,000 records each already fill the wire (performance.md 3b)."""
 MIN_WINDOW_LINES = 64
 WINDOW_ROUNDS = 4
-"""Each window costs a sync of the disk before it may go, some 200 us of CPU: with two rounds that is 1.5 us a record."""
+"""Each window costs a sync of the disk before it is sent, some 200 us of CPU: with two rounds that is 1.5 us a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +30,13 @@ class Sizes:
         return self.concurrency * self.max_records + self.lookahead + self.window_lines
 
 
-def sizes_of(max_records: int, options: Options) -> Sizes:
-    """Choose the sizes. A window is one chunk for Canbus, and some rounds of all workers for single records."""
+def sizes_of(max_records: int, concurrency: int, options: Options) -> Sizes:
+    """Choose the sizes. `max_records` and `concurrency`: the target's own, of one request and of requests in flight.
+
+    A window is one chunk if a request takes many records, and some rounds of all workers if it takes one.
+    """
     is_single = max_records == 1
-    concurrency = options.concurrency or (OZARI_CONCURRENCY if is_single else CANBUS_CONCURRENCY)
-    if options.is_ordered:
-        concurrency = 1
+    concurrency = 1 if options.is_ordered else options.concurrency or concurrency
     max_records = min(options.max_records, max_records)
     window_lines = WINDOW_ROUNDS * concurrency if is_single else max_records * max(1, MIN_WINDOW_LINES // max_records)
     return Sizes(concurrency, max_records, max(MIN_WINDOW_LINES, window_lines))

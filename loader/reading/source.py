@@ -1,12 +1,9 @@
-"""Bytes -> lines: what a source is, opening a file, and reading it in blocks of lines.
+"""What a source is, and opening a file.
 
-Owns: byte offsets, and where a line may begin. It must not look into a line; what a good line is stands in `mapping`.
+Owns: byte offsets. They count bytes of the uncompressed stream, byte order mark included, so that an uncompressed file can be
+sought. It knows no lines.
 
-Offsets count bytes of the uncompressed stream, byte order mark included, so that a plain file can be sought. The mark
-itself is no part of line 1, which then has offset 3. A last line without LF is a line, but a piece that a cut-off
-stream left behind never is. A line that had no LF when it was read may get one later, and nothing else.
-
-Reading is synchronous, made for a worker thread: `next()` of the blocks may be called from any thread, one at a time.
+Reading is synchronous, made for a worker thread: `next()` of the chunks may be called from any thread, one at a time.
 """
 
 from __future__ import annotations
@@ -15,35 +12,29 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Protocol
-from zlib import crc32
 
 from loader.errors import SourceError
 from loader.reading.compression import BLOCK_BYTES, HEAD_BYTES, PACKED_BYTES, Kind, decompressed, kind_of
-from loader.reading.lines import Block, LineSplitter
 
-__all__ = ["BOM", "CHANGED_HINT", "Block", "FileSource", "Opened", "SourceStopped", "crc32", "read_blocks"]
-
-BOM = b"\xef\xbb\xbf"
 CHANGED_HINT = "a run belongs to its data: put the source back as it was, or load this one anew with --run NEW"
 
 
 class SourceStopped(Exception):
-    """Tell the reading thread that reading was ended from outside; the source is not at its end."""
+    """Ends the reading thread because somebody asked for it; the source is not at its end."""
 
 
 class Opened(Protocol):
-    """A source that can be read."""
+    """What is open of a source: a file, standard input, or what was kept of it."""
 
     name: str
     """As shown to the user."""
     size_bytes: int | None
-    """Raw (compressed) size where it is known; with `read_bytes` it says how far reading has come."""
+    """The raw (compressed) size, if it is known. `read_bytes` counts towards it."""
     read_bytes: int
     can_seek: bool
-    """Reading from an offset costs no more than reading from the start."""
+    """Reading can begin at any offset at the same cost."""
 
     def chunks(self, offset: int, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
         """Yield the uncompressed bytes from `offset` on, in non-empty pieces. Errors: SourceError."""
@@ -71,7 +62,7 @@ class FileSource:
             raise
 
     def chunks(self, offset: int, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """Yield the uncompressed bytes from `offset` on: a plain file is sought, others are decoded from the start."""
+        """Yield the uncompressed bytes from `offset` on. A plain file is sought; a compressed one is decoded from its start."""
         if self.kind == "plain":
             if offset > (self.size_bytes or 0):
                 raise self._shorter()
@@ -94,7 +85,7 @@ class FileSource:
             raise SourceError(f"{self.name} cannot be read: {error.strerror}", "look at the disk it is on") from None
 
     def status(self) -> os.stat_result:
-        """Return size, time and place of the file that is open, whatever its name leads to by now."""
+        """Return size, time and place of the open file, even if its name means another file by now."""
         return os.fstat(self._descriptor)
 
     def close(self) -> None:
@@ -113,85 +104,6 @@ class FileSource:
 
     def _shorter(self) -> SourceError:
         return SourceError(f"{self.name} is shorter than when the run read it", CHANGED_HINT)
-
-
-def read_blocks(
-    opened: Opened,
-    *,
-    source: int,
-    offset: int = 0,
-    number: int = 1,
-    max_line_bytes: int,
-    block_bytes: int = BLOCK_BYTES,
-    end: int | None = None,
-) -> Iterator[Block]:
-    """Yield the lines from `offset` on, where line `number` begins; with `end`, up to that offset.
-
-    Units: `max_line_bytes` counts a line without its line end.
-    Errors: SourceError, after every whole line before the fault; its message names the last good line. SourceStopped.
-    """
-    splitter = LineSplitter(source, number, offset, max_line_bytes)
-    try:
-        first, skipped = b"", 0
-        chunks = opened.chunks(max(0, offset - 1) if number > 1 else offset, block_bytes)
-        if offset == 0:
-            first, skipped = _after_mark(chunks)
-        elif number > 1:
-            first, skipped = _after_line_end(chunks, opened.name, number - 1)
-        splitter.offset += skipped
-        chunks = chain((first,), chunks) if first else chunks
-        if end is not None:
-            chunks = _until(chunks, end - splitter.offset, opened.name)
-        for chunk in chunks:
-            yield from splitter.feed(chunk)
-    except SourceError as error:
-        where = f", behind line {splitter.number - 1:,}" if splitter.number > 1 else ""
-        raise SourceError(error.message + where, error.hint) from None
-    yield from splitter.finish()
-
-
-def _after_mark(chunks: Iterator[bytes]) -> tuple[bytes, int]:
-    """Return the first bytes without the byte order mark, and how many were dropped."""
-    head = next(chunks, b"")
-    while 0 < len(head) < len(BOM) and BOM.startswith(head):
-        more = next(chunks, b"")
-        if not more:
-            break
-        head += more
-    return (head[len(BOM) :], len(BOM)) if head.startswith(BOM) else (head, 0)
-
-
-def _after_line_end(chunks: Iterator[bytes], name: str, number: int) -> tuple[bytes, int]:
-    """Return what follows line `number`, and how many bytes of a line end it got since it was read.
-
-    `chunks` begin with the last byte of that line as it was read.
-    """
-    head = next(chunks, b"")
-    if not head:
-        raise SourceError(f"{name} is shorter than when the run read it", CHANGED_HINT)
-    rest = head[1:]
-    if head[:1] == b"\n":
-        return rest, 0
-    while rest in (b"", b"\r"):
-        more = next(chunks, b"")
-        if not more:
-            break
-        rest += more
-    for line_end in (b"\n", b"\r\n"):
-        if rest.startswith(line_end):
-            return rest[len(line_end) :], len(line_end)
-    if rest:
-        raise SourceError(f"{name} has changed: line {number:,} was its last one and has grown", CHANGED_HINT)
-    return b"", 0
-
-
-def _until(chunks: Iterator[bytes], size: int, name: str) -> Iterator[bytes]:
-    while size > 0:
-        chunk = next(chunks, b"")
-        if not chunk:
-            raise SourceError(f"{name} is shorter than when the run read it", CHANGED_HINT)
-        yield chunk[:size]
-        size -= len(chunk)
 
 
 _OPEN_ERRORS = {

@@ -3,12 +3,12 @@
 Owns: one file of zstd frames, `zstdcat`-able to the very bytes that were read, and when those bytes are durable. It must
 not read standard input and knows no lines; its frames end anywhere.
 
-How it works: what is appended is gathered, and `sync` (before the intent of the lines) makes a frame of it, writes and
-syncs. Before each frame stands a skippable frame, a header that says where its bytes belong, how long it is, its crc32,
-and up to which byte of the file all was known durable. So opening walks headers alone, and a place is found without
-decoding what is before it. A tail that a crash tore can only begin behind the last durable byte: frames there are
-checked and cut, those before are checked when they are read. A header without a frame is the end mark: the input ended
-by itself.
+How it works: appended bytes are gathered, and `sync` (before the intent of the lines) makes a frame of them, writes and
+syncs it. Before each frame stands a skippable frame, a header that says where its bytes belong, how long the frame is, its
+crc32, and up to which byte the file was known to be durable. So opening reads headers alone, and an offset is found without
+decoding what is before it. A tail that a crash tore can only begin after the last durable byte: frames there are
+checked at opening and cut off if they are bad; earlier ones are checked when they are read. A header without a frame is the
+end mark: the input ended by itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from loader.errors import LogStorageFailed, SourceError
 from loader.reading.compression import BLOCK_BYTES, compress, decompress
 
 FRAME_BYTES = 1024 * 1024
-"""More than this is not gathered; it is written, though not synced, at once."""
+"""The most that is gathered before it is written; it is not synced then."""
 PIPE_AGAIN_HINT = "repeat the command with the same data piped into it; what was kept is not sent again"
 
 # A skippable frame (RFC 8878, 3.1.2): magic and length; then _Header; then the crc32 of all these.
@@ -57,14 +57,14 @@ class Spool:
     can_seek = True
 
     def __init__(self, path: Path, *, is_read_only: bool = False, at_least: int = 0) -> None:
-        """Open or create. `at_least`: so many bytes are spoken of by the log; a spool that holds fewer is damaged."""
+        """Open or create. `at_least`: the bytes that the log knows of; a spool that holds fewer is damaged."""
         self.path = path
         self.size_bytes: int | None = None
         self.read_bytes = 0
         self.end_offset = 0
-        """So many bytes of standard input are kept or gathered."""
+        """Bytes of standard input that are kept or gathered."""
         self.is_complete = False
-        """The end mark is there and nothing stands behind it."""
+        """Whether the file ends with the end mark."""
         self._firsts = array("Q")
         self._positions = array("Q")
         self._gathered: list[bytes] = []
@@ -80,7 +80,7 @@ class Spool:
             raise
 
     def append(self, data: bytes) -> None:
-        """Add bytes behind the kept ones. Errors: LogStorageFailed."""
+        """Add bytes at the end. Errors: LogStorageFailed."""
         with self._lock:
             self.is_complete = False
             self._gathered.append(data)
@@ -90,13 +90,13 @@ class Spool:
                 self._write_frame()
 
     def sync(self) -> None:
-        """Return when all that was appended before is durable. Errors: LogStorageFailed."""
+        """Make all bytes durable that were appended before the call. Errors: LogStorageFailed."""
         with self._lock:
             self._write_frame()
             written = self._file_end
             if written == self._durable:
                 return
-            if self._has_failed:  # a second sync would succeed without having written anything
+            if self._has_failed:  # a second sync would succeed without writing anything
                 self._fail(OSError(0, "an earlier sync failed"))
         try:
             _SYNC(self._descriptor)
@@ -115,7 +115,7 @@ class Spool:
         self.sync()
 
     def chunks(self, offset: int, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """Yield the kept bytes from `offset` on. Errors: SourceError at the end where the end mark is missing."""
+        """Yield the kept bytes from `offset` on. Errors: SourceError at the end if the end mark is missing."""
         yield from self.kept(offset, block_bytes)
         if not self.is_complete:
             raise SourceError(
@@ -132,7 +132,7 @@ class Spool:
             index += 1
 
     def close(self) -> None:
-        """Close the file. What was appended and not synced is lost, as in a crash."""
+        """Close the file. Bytes that were appended and not synced are lost, as in a crash."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -207,7 +207,7 @@ class Spool:
             try:
                 if self._file_end < size:
                     os.ftruncate(self._descriptor, self._file_end)
-                # What was read may only be in the memory of a machine about to lose power.
+                # Bytes that were read may be in memory only, and lost with the power.
                 os.fsync(self._descriptor)
             except OSError as error:
                 self._fail(error)
@@ -215,7 +215,7 @@ class Spool:
         self.size_bytes = self._file_end
 
     def _drop_torn(self) -> None:
-        """Check the frames behind the last durable byte, and forget all from the first bad one on."""
+        """Check the frames after the last durable byte, and forget all from the first bad one on."""
         for index in range(bisect_left(self._positions, self._durable), len(self._positions)):
             try:
                 self._frame(index)

@@ -1,10 +1,9 @@
-"""Standard input as a source: what a pipe delivers goes on at once, and is kept.
+"""Standard input as a source: bytes that a pipe delivers are passed on at once, and kept.
 
-Owns: reading descriptor 0 so that a slow pipe is never waited for longer than it takes to say something, and so that
-`stop` ends the wait; comparing what is piped again with what was kept. It must not decide when kept bytes are durable:
-the pipeline calls the spool's `sync` before an intent.
+Owns: reading descriptor 0 so that the first bytes that come end the wait, and `stop` does too; and comparing what is piped
+again with what was kept. It must not decide when kept bytes are durable: the pipeline calls the spool's `sync` before an intent.
 
-gzip and zstd are known by content here too; what is kept, and what offsets count, is uncompressed.
+gzip and zstd are known by content here too; kept bytes and offsets are those of the uncompressed stream.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ class StandardInput:
         self._wake_read, self._wake_write = os.pipe()
 
     def chunks(self, offset: int, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """Yield the bytes from `offset` on; what was kept must come again first, and what comes behind it is kept.
+        """Yield the bytes from `offset` on. The kept bytes must come again first; the bytes after them are kept now.
 
-        Errors: SourceError where it is not the same data; SourceStopped after `stop`.
+        Errors: SourceError if it is not the same data; SourceStopped after `stop`.
         """
         position = 0
         kept = self._spool.end_offset if self._spool else 0
@@ -88,7 +87,7 @@ class StandardInput:
 
 
 class Kept:
-    """The kept bytes without the demand that the input had ended."""
+    """The kept bytes as a source, even if the input never ended: a `Spool` read as a source is an error then."""
 
     name = "standard input (kept)"
     can_seek = True

@@ -1,14 +1,13 @@
-"""Lines into windows: each is decoded, checked and shaped, or refused; nothing is sent, nothing is written. Pure.
+"""Gather lines into windows: each line is decoded, checked and made a record, or refused. Nothing is sent or written. Pure.
 
-The checksum of a window is that of the raw lines, so that a later execution can tell whether it reads the same ones. isal's
-checksum is zlib's, thirty times as fast.
+The checksum of a window covers the raw lines, so that a later execution can tell whether it reads the same ones. isal
+computes zlib's checksum, thirty times as fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import accumulate, count
 from typing import Any, Protocol
 
@@ -16,9 +15,8 @@ from isal.isal_zlib import crc32
 
 from loader.columns import RecordBlock, Splice
 from loader.model import Record, Rejected, Window
-from loader.reading.bulk_check import BulkCheck
+from loader.reading.format import Format
 from loader.reading.lines import Block
-from loader.reading.parsing import BLANK, parse
 
 MAX_WINDOW_BYTES = 8 * 1024 * 1024
 """A window of very long lines ends early: its records are all in memory at once."""
@@ -26,7 +24,7 @@ MAX_WINDOW_BYTES = 8 * 1024 * 1024
 
 @dataclass(slots=True)
 class ReadWindow:
-    """A window that was read. `records` are sendable; `refused` have their outcome already; the rest of the lines is blank."""
+    """A window that was read. `records` can be sent; `refused` lines have their outcome already; all other lines are blank."""
 
     source: int
     first_line: int
@@ -39,11 +37,11 @@ class ReadWindow:
     blank: list[int] = field(default_factory=list)
 
     def refusals(self) -> tuple[list[Record], list[Rejected]]:
-        """Return the refused lines, and how."""
+        """Return the refused lines and their outcomes."""
         return [line for line, _ in self.refused], [outcome for _, outcome in self.refused]
 
     def window(self) -> Window:
-        """Return the window as the log wants it."""
+        """Return what the log keeps of the window."""
         return Window(
             self.source,
             self.first_line,
@@ -57,34 +55,37 @@ class ReadWindow:
 
 
 class Shaper(Protocol):
-    """Makes records of lines: what is needed here of a target."""
+    """The part of a target that makes records of lines."""
 
     max_records: int
     splice: Splice | None
 
     def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
-        """Check a decoded line and make the record that travels."""
+        """Check a decoded line and make the record that is sent."""
         ...
 
 
 class WindowBuilder:
-    """SourceOrder blocks into drafts. Pure but for what it accumulates: the lines of the next window of one source."""
+    """Makes windows of blocks. Its only state is the lines of the next window of one source."""
 
-    def __init__(self, target: Shaper, window_lines: int) -> None:
+    def __init__(self, target: Shaper, window_lines: int, source_format: Format) -> None:
         self._target = target
+        self._format = source_format
         self._window_lines = window_lines
-        self._source = self._number = self._offset = 0  # of the first line that waits
+        self._source = self._number = self._offset = 0  # of the next window's first line
         self._line_count = self._byte_count = 0
         self._raw: list[bytes] = []
-        self._lines: list[bytes] = []  # where each becomes a request of its own, and they are plain
         splice = target.splice
-        self._look = None if splice is None else BulkCheck(splice.absent, splice.are_good)
-        self._is_plain = True
+        self._check = None if splice is None else source_format.check_many(splice)
+        self._all_good = True  # by `_check`
+        self._lines: list[
+            bytes
+        ] = []  # if single ones are needed anyway: no `_check`, or each becomes a request of its own
 
     def feed(self, block: Block) -> list[ReadWindow]:
-        """Take a block; return the drafts that are full now."""
+        """Take a block; return the windows that are full now."""
         if block.too_long_bytes:
-            return self._skip(block)
+            return self._pass_over(block)
         full: list[ReadWindow] = []
         number, at, start = block.number, 0, 0
         while at < len(block.lines):
@@ -101,64 +102,65 @@ class WindowBuilder:
         return full
 
     def flush(self) -> list[ReadWindow]:
-        """Return what is left."""
+        """Return the window of the lines that are left, if there are any."""
         if not self._line_count:
             return []
         raw = b"".join(self._raw)
-        draft = ReadWindow(self._source, self._number, self._offset, self._line_count, self._byte_count, crc32(raw))
+        window = ReadWindow(self._source, self._number, self._offset, self._line_count, self._byte_count, crc32(raw))
         splice = self._target.splice
-        if splice is not None and self._is_plain:
+        if self._check is None:
+            window.records = self._one_by_one(window, self._lines)
+        elif self._all_good and splice is not None:
             raw = raw if raw.endswith(b"\n") else raw + b"\n"
-            place = draft.source, draft.first_line, draft.first_offset
-            block = RecordBlock(*place, raw, draft.line_count, splice, self._lines or None)
-            draft.records = [*block] if self._lines else block
+            place = window.source, window.first_line, window.first_offset
+            block = RecordBlock(*place, raw, window.line_count, splice, self._lines or None)
+            window.records = [*block] if self._lines else block
         else:
-            draft.records = self._one_by_one(draft, BytesIO(raw).readlines())
+            window.records = self._one_by_one(window, self._format.cut(raw))
         self._line_count = self._byte_count = 0
-        self._raw, self._lines, self._is_plain = [], [], True
-        return [draft]
+        self._raw, self._lines, self._all_good = [], [], True
+        return [window]
 
     def _take(self, lines: list[bytes], raw: bytes) -> None:
-        """Look at lines where they were split, while they are in the processor's caches; only their bytes are kept."""
+        """Check lines as soon as they are split, while they are in the processor's caches; mostly only `raw` is kept."""
         self._line_count += len(lines)
         self._byte_count += len(raw)
         self._raw.append(raw)
-        if self._look is None or not self._is_plain:
-            return
-        if not raw.endswith(b"\n"):
-            lines = [*lines[:-1], lines[-1] + b"\n"]
-            raw += b"\n"
-        self._is_plain = self._look.all_good(lines, raw)
-        if self._target.max_records == 1:
+        if self._check is None:
             self._lines += lines
+        elif self._all_good:
+            if not raw.endswith(b"\n"):
+                lines = [*lines[:-1], lines[-1] + b"\n"]
+                raw += b"\n"
+            self._all_good = self._check.all_good(lines, raw)
+            if self._target.max_records == 1:
+                self._lines += lines
 
-    def _one_by_one(self, draft: ReadWindow, lines: list[bytes]) -> list[Record]:
-        """Put each line where it belongs."""
-        parse_line, shape, source = parse, self._target.shape, draft.source
-        starts = accumulate(map(len, lines), initial=draft.first_offset)
+    def _one_by_one(self, window: ReadWindow, lines: list[bytes]) -> list[Record]:
+        """Decode each line; return the records, and add the other lines to the window."""
+        decode, shape, source = self._format.decode, self._target.shape, window.source
+        starts = accumulate(map(len, lines), initial=window.first_offset)
         records: list[Record] = []
-        for line, place, start in zip(lines, count(draft.first_line), starts, strict=False):
-            data = line.strip(BLANK)
-            if not data:
-                draft.blank.append(place)
-                continue
-            fields = parse_line(data)
+        for line, place, start in zip(lines, count(window.first_line), starts, strict=False):
+            fields, data = decode(line)
             record = shape(fields, data, source, place, start) if type(fields) is dict else fields
             if type(record) is Record:
                 records.append(record)
+            elif record is None:
+                window.blank.append(place)
             else:
-                draft.refused.append((Record(source, place, start, b""), record))  # type: ignore[arg-type]  # type() is no narrowing
+                window.refused.append((Record(source, place, start, b""), record))  # type: ignore[arg-type]  # type() is no narrowing
         return records
 
-    def _skip(self, block: Block) -> list[ReadWindow]:
+    def _pass_over(self, block: Block) -> list[ReadWindow]:
         """Make an over-long line a window of its own: its checksum cannot be joined to its neighbours'."""
         size = block.too_long_bytes
-        draft = ReadWindow(block.source, block.number, block.offset, line_count=1, byte_count=size, crc=block.crc)
+        window = ReadWindow(block.source, block.number, block.offset, line_count=1, byte_count=size, crc=block.crc)
         message = f"the line has {size} bytes; raise --max-line-bytes to load it"
-        draft.refused.append(
+        window.refused.append(
             (Record(block.source, block.number, block.offset, b""), Rejected("parse", "too_long", message))
         )
-        return [*self.flush(), draft]
+        return [*self.flush(), window]
 
 
 def _until_full(lines: list[bytes], room: int) -> tuple[list[bytes], int]:

@@ -17,21 +17,21 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from loader.checkpoint import Spot, iter_unknown_ids
+from loader.checkpoint import Spot, read_run_directory
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import LogStorageFailed, RunStopped
 from loader.model import Created, Halt, Response
-from loader.reading.line_walk import LineWalk
+from loader.reading.blocks import LinesByNumber
 from loader.reconcile.doubt import Duplicate
 from loader.reconcile.row_matches import CREATED, DOUBTFUL, Match, Matches, Wanted, Was
 from loader.runs.ids import Keys
 from loader.runs.opening import OpenRun
-from loader.runs.rejects import ambiguous, reopen
+from loader.runs.rejects import ambiguous, reopen_or_warn
 from loader.runtime import Runtime
 from loader.settings import CanbusAdd
-from loader.targets import build_canbus_records
 from loader.targets.canbus.records import Page
+from loader.targets.registry import build_canbus_records
 from loader.transport.http import MAX_ANSWER_BYTES
 
 Lacking: TypeAlias = tuple[int, int, Was]
@@ -135,17 +135,18 @@ class Learner:
         """Yield the records that lack an id, and those of unknown fate, by source and line."""
         directory = self._run.plan.run_directory
         doubtful: Iterator[Lacking] = ((row.source, row.number, DOUBTFUL) for row in ambiguous(directory))
-        created: Iterator[Lacking] = ((row.source, row.line, CREATED) for row in iter_unknown_ids(directory))
-        for source, group in groupby(merge(doubtful, created), key=itemgetter(0)):
-            opened = None if self._is_stamped else reopen(self._run.info, source, directory, self._warn)
-            lines = LineWalk(opened, source, self._run.info.options.max_line_bytes, self._warn)
-            try:
-                for _, number, was in group:
-                    data = None if self._is_stamped else lines.find(number)[1]
-                    yield Wanted(source, number, was, self._keys.of(source, number, data))
-            finally:
-                if opened is not None:
-                    opened.close()
+        with read_run_directory(directory) as written:
+            created: Iterator[Lacking] = ((row.source, row.line, CREATED) for row in written.unknown_ids())
+            for source, group in groupby(merge(doubtful, created), key=itemgetter(0)):
+                opened = None if self._is_stamped else reopen_or_warn(self._run.info, source, directory, self._warn)
+                lines = LinesByNumber(opened, source, self._run.info.options, self._warn)
+                try:
+                    for _, number, was in group:
+                        data = None if self._is_stamped else lines.find(number)[1]
+                        yield Wanted(source, number, was, self._keys.of(source, number, data, lines))
+                finally:
+                    if opened is not None:
+                        opened.close()
 
     # --- the list ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.model import (
+    Absent,
     Chunk,
     Created,
     Halt,
@@ -21,14 +22,13 @@ from loader.model import (
     Request,
     Response,
     Settled,
+    Undecided,
     Unknown,
     Verdict,
 )
-from loader.reconcile.strategies import Known, Missing, Open, Strategy
+from loader.reconcile.strategies import Known, Strategy
 from loader.runtime import Runtime
 
-DUPLICATE = "7012"
-"""Canbus' code for a duplicate value in a unique item (apis.md 2.3, [D] CB-add-old)."""
 ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between questions for a record that was just created: a read may lag behind a write."""
 
@@ -36,6 +36,9 @@ ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 @runtime_checkable
 class TakesBack(Protocol):
     """A target that can delete what it created."""
+
+    duplicate_code: str
+    """By which it refuses a value that a unique item has already."""
 
     def encode(self, chunk: Chunk) -> Request:
         """See `base.Target`."""
@@ -68,22 +71,22 @@ class StampProof:
         """Find the record, or stop the run."""
         waits = list(ASK_SECONDS)
         while True:
-            lessons = await self._strategy.learn([record])
-            if isinstance(lessons, Halt):
-                self._stop.halt(lessons)
+            conclusions = await self._strategy.ask([record])
+            if isinstance(conclusions, Halt):
+                self._stop.halt(conclusions)
                 return False
-            match lessons[0]:
+            match conclusions[0]:
                 case Known(Created(found), _) if found is None or created.id is None or found == created.id:
                     return True
                 case Known():
                     self._refute("another record answers to the stamp of the first one")
                     return False
-                case Missing() if waits:
+                case Absent() if waits:
                     await self._runtime.sleep(waits.pop(0))
-                case Missing():
+                case Absent():
                     self._refute("the first record was created, but cannot be found by its stamp")
                     return False
-                case Open(reason):
+                case Undecided(reason):
                     self._refute(f"the target cannot be asked by the stamp: {reason}")
                     return False
                 case _:
@@ -123,7 +126,7 @@ class UniqueProof:
             verdict = Unknown(reply.error) if isinstance(reply, NoResponse) else self._target.interpret(chunk, reply)
             self._sender.was_answered(is_useful=isinstance(verdict, Settled))
             match verdict:
-                case Settled((Rejected("target", code, _),)) if code == DUPLICATE:
+                case Settled((Rejected("target", code, _),)) if code == self._target.duplicate_code:
                     return True
                 case Settled((Created(twin),)):
                     await self._take_back(record, twin)

@@ -21,9 +21,9 @@ from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
-from loader.model import Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected
+from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected, Undecided
 from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
-from loader.reconcile.strategies import ByLookup, Known, Later, Missing, Open, SendAgain, Strategy
+from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
 from loader.runtime import Runtime
 
 Decision: TypeAlias = Literal["accept", "resend"]
@@ -88,7 +88,6 @@ class Reconciler:
 
     @property
     def pending(self) -> int:
-        """Count the records in doubt now."""
         return len(self._pending)
 
     # --- into doubt ----------------------------------------------------------------------------------------------------
@@ -100,6 +99,7 @@ class Reconciler:
         if self._policy.sends_blindly:
             self.duplicates.blind += len(records)
             for record in records:
+                self._settlement.keep_reason(record, reason)
                 self._queue.defer(QueuedChunk(Chunk((record,)), attempts=1), EARLY_LOOK_SECONDS)
             return
         now = self._runtime.clock()
@@ -114,6 +114,7 @@ class Reconciler:
             doubt = Doubt(record, reason, now - age_seconds)
             self._pending.add(place_of(record))
             self._wait(doubt, now)
+            self._settlement.keep_reason(record, reason)
 
     def _wait(self, doubt: Doubt, now: float) -> None:
         strategy = self.strategy
@@ -172,25 +173,25 @@ class Reconciler:
 
     async def _ask(self, strategy: Strategy, batch: Sequence[Doubt]) -> bool:
         """Apply what is learnt of each. False: the target did not answer."""
-        lessons = await strategy.learn([doubt.record for doubt in batch])
-        if isinstance(lessons, Halt):
-            self._stop.halt(lessons)
+        conclusions = await strategy.ask([doubt.record for doubt in batch])
+        if isinstance(conclusions, Halt):
+            self._stop.halt(conclusions)
             return True
-        if any(isinstance(lesson, Known) for lesson in lessons):
+        if any(isinstance(conclusion, Known) for conclusion in conclusions):
             await self._claim.found()
         again: list[Record] = []
         is_in_doubt = False
-        for doubt, lesson in zip(batch, lessons, strict=True):
+        for doubt, conclusion in zip(batch, conclusions, strict=True):
             doubt.looks += 1
-            if isinstance(lesson, SendAgain):
-                is_in_doubt = lesson.is_in_doubt
+            if isinstance(conclusion, SendAgain):
+                is_in_doubt = conclusion.is_in_doubt
                 self._repeat(doubt, strategy, again)
             else:
-                self._apply(doubt, lesson, strategy)
+                self._apply(doubt, conclusion, strategy)
         self._packer.queue_again(again, in_doubt=is_in_doubt)
         self._end_unbelieved()
         self._changed.set()
-        return not all(isinstance(lesson, Later) for lesson in lessons)
+        return not all(isinstance(conclusion, AskAgain) for conclusion in conclusions)
 
     def _end_unbelieved(self) -> None:
         """Leave absent records once all that is in doubt was asked for and none was found; ask again once one was."""
@@ -203,26 +204,26 @@ class Reconciler:
             else:
                 self._push(doubt, self._runtime.clock())
 
-    def _apply(self, doubt: Doubt, lesson: Known | Missing | Later | Open, strategy: Strategy) -> None:
+    def _apply(self, doubt: Doubt, conclusion: Known | Absent | AskAgain | Undecided, strategy: Strategy) -> None:
         record, now = doubt.record, self._runtime.clock()
         believed_at = doubt.lost_at + self._settle_seconds
-        match lesson:
+        match conclusion:
             case Known(outcome, twins):
                 if twins:
                     self.duplicates.proved.append(Duplicate(record.source, record.number, twins))
                 self._conclude(record, outcome)
-            case Later():
+            case AskAgain():
                 self._push(doubt, now + ASK_AGAIN_SECONDS * (0.5 + self._runtime.draw()))
-            case Missing() | Open() if now < believed_at:
+            case Absent() | Undecided() if now < believed_at:
                 self._push(doubt, believed_at)
-            case Missing() if self._claim.is_given_up:
+            case Absent() if self._claim.is_given_up:
                 self._unbelieved.append(doubt)
-            case Missing():
+            case Absent():
                 self._send_absent(record, strategy)
-            case Open(reason):
+            case Undecided(reason):
                 self._leave(record, _with(doubt.reason, reason))
             case _:
-                assert_never(lesson)
+                assert_never(conclusion)
 
     def _leave(self, record: Record, reason: str) -> None:
         """End what cannot be settled: by the user's decision, else as ambiguous."""

@@ -28,8 +28,6 @@ from loader.model import (
     Updated,
 )
 from loader.targets.base import Lookup, LookupAnswer, Side, UpdateLookup
-from loader.targets.ozari.update import touches_its_filters
-from loader.targets.ozari.update_lookup import settle_update
 
 SIDES: tuple[Side, Side] = ("old", "new")
 FAULTS_TO_REJECT = 3
@@ -45,11 +43,6 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """The target does not hold the record now."""
-
-
-@dataclass(frozen=True, slots=True)
 class SendAgain:
     """Sending again does no harm: it is the question. `is_in_doubt`: a refusal as a duplicate then means: ours."""
 
@@ -57,20 +50,14 @@ class SendAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
-    """Nothing was learnt; ask again."""
+class AskAgain:
+    """The target did not answer, or not in a way that says anything."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """The target answered, and its answer cannot settle the record."""
-
-    reason: str
-
-
-Lesson: TypeAlias = Known | Missing | SendAgain | Later | Open
+Conclusion: TypeAlias = Known | Absent | Undecided | SendAgain | AskAgain
+"""What is to be done about one record. `Absent` and `Undecided` are the target's own findings."""
 
 
 class Strategy(Protocol):
@@ -85,8 +72,8 @@ class Strategy(Protocol):
         """Return how many records may be settled together when one of them has had so many server errors."""
         ...
 
-    async def learn(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
-        """Return one lesson per record, same order."""
+    async def ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
+        """Return one conclusion per record, same order."""
         ...
 
 
@@ -106,25 +93,25 @@ class ByLookup:
         del faults
         return self._lookup.max_records
 
-    async def learn(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+    async def ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
         """Ask about records that have a key; those without one stay open."""
         asked = [record for record in records if record.key is not None]
-        lessons: dict[Record, Lesson] = {}
+        conclusions: dict[Record, Conclusion] = {}
         if asked:
             reply = await self._sender.send(self._lookup.encode(asked), is_record=False)
             if isinstance(reply, NoResponse):
-                return [Later(reply.error)] * len(records)
+                return [AskAgain(reply.error)] * len(records)
             answer = self._lookup.read(asked, reply)
             if isinstance(answer, Halt):
                 return answer
             self._sender.was_answered(is_useful=isinstance(answer, LookupAnswer))
             if isinstance(answer, Retry | Unknown):
-                return [Later(answer.reason)] * len(records)
+                return [AskAgain(answer.reason)] * len(records)
             known_ids = await self._logged([f for f in answer.findings if isinstance(f, Found)])
             for record, finding in zip(asked, answer.findings, strict=True):
-                lessons[record] = self._lesson(finding, known_ids)
-        keyless = Open("the line has no key to ask by")
-        return [lessons.get(record, keyless) for record in records]
+                conclusions[record] = self._conclusion(finding, known_ids)
+        keyless = Undecided("the line has no key to ask by")
+        return [conclusions.get(record, keyless) for record in records]
 
     async def twins(self, records: Sequence[Record]) -> Sequence[tuple[RecordId, ...]]:
         """Return, per created record, the ids under which it stands once more; empty where there is none or nobody tells."""
@@ -152,17 +139,15 @@ class ByLookup:
         candidates = {record_id for finding in found for record_id in finding.ids}
         return set(await self._log.find_ids(candidates)) if candidates else set()
 
-    def _lesson(self, finding: Finding, known_ids: set[RecordId]) -> Lesson:
+    def _conclusion(self, finding: Finding, known_ids: set[RecordId]) -> Conclusion:
         if isinstance(finding, Found):
             ids = [record_id for record_id in finding.ids if record_id not in known_ids]
             if ids:
                 return Known(Created(ids[0]), tuple(ids[1:]))
             if finding.ids:
-                return Missing()  # every row is another record of this run with the same key
+                return Absent()  # every row is another record of this run with the same key
             return Known(Created(None), (None,) * (finding.rows - 1))
-        if isinstance(finding, Absent):
-            return Missing()
-        return Open(finding.reason)
+        return finding
 
 
 class BySending:
@@ -179,7 +164,7 @@ class BySending:
         """Send a tenth together after each further error, so that a record that always fails ends up alone."""
         return max(1, self._max_records // int(10 ** max(0, faults - 1)))
 
-    async def learn(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+    async def ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
         """Say for each record that it may be sent again."""
         return [SendAgain(self._is_in_doubt)] * len(records)
 
@@ -199,35 +184,30 @@ class ByUpdateLookup:
         del faults
         return 1
 
-    async def learn(self, records: Sequence[Record]) -> Sequence[Lesson] | Halt:
+    async def ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
         """Ask, or say that it may be sent again."""
-        lessons: list[Lesson] = []
+        conclusions: list[Conclusion] = []
         for record in records:
-            lesson = await self._ask(record) if touches_its_filters(record) else SendAgain(is_in_doubt=False)
-            if isinstance(lesson, Halt):
-                return lesson
-            lessons.append(lesson)
-        return lessons
+            conclusion = await self._ask(record) if self._lookup.is_needed(record) else SendAgain(is_in_doubt=False)
+            if isinstance(conclusion, Halt):
+                return conclusion
+            conclusions.append(conclusion)
+        return conclusions
 
-    async def _ask(self, record: Record) -> Lesson | Halt:
+    async def _ask(self, record: Record) -> Conclusion | Halt:
         rows: list[int] = []
         for side in SIDES:
             reply = await self._sender.send(self._lookup.encode(record, side), is_record=False)
             if isinstance(reply, NoResponse):
-                return Later(reply.error)
+                return AskAgain(reply.error)
             answer = self._lookup.read(record, side, reply)
             if isinstance(answer, Halt):
                 return answer
             self._sender.was_answered(is_useful=not isinstance(answer, Retry | Unknown))
             if isinstance(answer, Retry | Unknown):
-                return Later(answer.reason)
+                return AskAgain(answer.reason)
             if isinstance(answer, Undecided):
-                return Open(answer.reason)
+                return answer
             rows.append(answer)
-        match settle_update(*rows):
-            case Found():
-                return Known(Updated())
-            case Absent():
-                return Missing()
-            case Undecided(reason):
-                return Open(reason)
+        finding = self._lookup.conclude(*rows)
+        return Known(Updated()) if isinstance(finding, Found) else finding

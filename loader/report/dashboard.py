@@ -1,4 +1,4 @@
-"""The display for a terminal, drawn with rich; only the command line imports it, and only where it is shown.
+"""The display for a terminal, drawn with rich; only the command line imports it, and only if it is shown.
 
 It draws when a sample arrives and has no thread of its own. Foreign text enters as plain text, never as markup.
 """
@@ -21,11 +21,18 @@ from loader.report.report import Report, Sample, Start
 BAR_WIDTH = 32
 
 
+class _Console(Console):
+    """A console that a broken pipe costs the display alone: rich's own would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on."""
+
+
 class Dashboard:
     """Shows the last sample in place, with warnings scrolling above it."""
 
     def __init__(self, stream: IO[str], *, is_verbose: bool = False) -> None:
-        self._console = Console(file=stream, highlight=False)
+        self._console = _Console(file=stream, highlight=False)
         self._live: Live | None = None
         self._done = "created"
         self._warnings = progress.Warnings(None if is_verbose else progress.MAX_WARNINGS)

@@ -1,7 +1,7 @@
 """The log file (`--log-file`): one JSON object a line, with every secret replaced.
 
-It takes what observers are told and what libraries log. The forms in which a secret could appear are known before the first
-line is written: plain, percent-encoded, base64, and escaped as in JSON.
+It takes what an observer is given, and what libraries log. The forms in which a secret could appear are known before the first
+line is written: as it is, percent-encoded, in base64, and escaped as in JSON.
 """
 
 from __future__ import annotations
@@ -9,39 +9,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import orjson
 
 from loader.errors import UsageError
-from loader.redaction import plain_json, secret_forms
+from loader.redaction import Redactor, plain_json
 from loader.report.report import Report, Sample, Start
 
 SAMPLE_SECONDS = 10.0
 SHORTEST_SECRET = 4
-"""A shorter one would blacken ordinary words; no vendor issues such."""
-
-
-class Scrubber:
-    """Replaces secrets in text."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._forms = secret_forms(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
-
-    def clean(self, text: str) -> str:
-        """Return the text without secrets."""
-        for form in self._forms:
-            text = text.replace(form, "***")
-        return text
+"""Of the redactor of a log file. A shorter secret would blacken ordinary words; no vendor issues such."""
 
 
 class LogFile:
     """An observer that writes JSON lines. A write that fails is dropped: the log file is not the checkpoint log."""
 
     def __init__(
-        self, path: str, wall_time: Callable[[], str], scrubber: Scrubber, *, is_verbose: bool = False
+        self, path: str, wall_time: Callable[[], str], redactor: Redactor, *, is_verbose: bool = False
     ) -> None:
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -50,7 +38,7 @@ class LogFile:
                 f"the log file {path} cannot be opened: {error.strerror}", "name another with --log-file"
             ) from None
         self._wall_time = wall_time
-        self._scrubber = scrubber
+        self._redactor = redactor
         self._next_seconds = 0.0
         self._every_seconds = 1.0 if is_verbose else SAMPLE_SECONDS
 
@@ -60,7 +48,7 @@ class LogFile:
     def sample(self, sample: Sample) -> None:
         if sample.seconds >= self._next_seconds:
             self._next_seconds = sample.seconds + self._every_seconds
-            self.write("info", "sample", asdict(sample))
+            self.write("info", "sample", asdict(sample) | {"counts": msgspec.structs.asdict(sample.counts)})
 
     def warned(self, text: str) -> None:
         self.write("warning", "warned", {"text": text})
@@ -76,9 +64,9 @@ class LogFile:
             os.write(self._descriptor, plain_json(line) + b"\n")
 
     def _cleaned(self, value: Any) -> Any:
-        """Clean every text before it is escaped once more: a secret's escaped form would not be known again."""
+        """Clean each text before orjson escapes it: a secret that is escaped twice would not be recognised."""
         if isinstance(value, str):
-            return self._scrubber.clean(value)
+            return self._redactor.clean(value)
         if isinstance(value, dict):
             return {key: self._cleaned(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -87,7 +75,7 @@ class LogFile:
 
 
 class LibraryLogs(logging.Handler):
-    """Sends what libraries log into the log file, or nowhere: on standard error it would tear the display."""
+    """Sends what libraries log into the log file, or nowhere: on standard error it would break the display."""
 
     def __init__(self, log_file: LogFile | None) -> None:
         super().__init__(logging.WARNING)

@@ -1,6 +1,6 @@
-"""Who is told how a run goes: the observer's protocol, and the observers that write plain lines and samples.
+"""Following a run: the observer's protocol, and the observers that write plain lines and samples.
 
-An observer is called from the run's own thread and must return at once. None of them may stop a load: a broken pipe behind
+An observer is called from the run's own thread and must return at once. None of them may stop a load: a broken pipe at
 standard error or a full disk under the samples costs the display, not the records. No clock is read here: a sample carries the
 seconds since the start. The display for terminals is in `dashboard`, because it needs rich.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import orjson
+from msgspec.structs import asdict
 
 from loader.redaction import escape
 from loader.report import wording
@@ -27,27 +28,27 @@ MAX_WARNINGS = 20
 
 
 class Observer(Protocol):
-    """Is told what a run does. Contract: no method raises or waits."""
+    """Follows a run. Contract: no method raises or waits."""
 
     def started(self, start: Start) -> None:
-        """Hear what will happen, once, after the preflight and before the first record."""
+        """Take what will happen; called once, after the preflight and before the first record."""
         ...
 
     def sample(self, sample: Sample) -> None:
-        """Hear how it goes, a few times a second."""
+        """Take how it goes; called a few times a second."""
         ...
 
     def warned(self, text: str) -> None:
-        """Hear what the user should know now."""
+        """Take what the user should know now."""
         ...
 
     def ended(self, report: Report) -> None:
-        """Hear how it ended, once."""
+        """Take how it ended; called once."""
         ...
 
 
 class Broadcast:
-    """Tells several observers."""
+    """Passes everything on to several observers."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
@@ -87,7 +88,7 @@ class Warnings:
 
 
 class PlainProgress:
-    """Writes the start line, warnings, and a line every few seconds where `has_samples`."""
+    """Writes the start line, warnings, and, with `has_samples`, a line every few seconds."""
 
     def __init__(
         self,
@@ -164,7 +165,8 @@ class MetricsFile:
 
     def _append(self, sample: Sample) -> None:
         if self._descriptor is not None:
-            line = orjson.dumps({"time": self._wall_time(), "sample": sample}, option=orjson.OPT_APPEND_NEWLINE)
+            values = {"time": self._wall_time(), "sample": sample}
+            line = orjson.dumps(values, default=asdict, option=orjson.OPT_APPEND_NEWLINE)
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, line)
 

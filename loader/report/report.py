@@ -35,7 +35,7 @@ SIGNAL_EXIT_BASE = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What will happen, said before the first record leaves. `rate` is text: `auto`, `200/s`."""
+    """What will happen, known before the first record leaves. `rate` is text: `auto`, `200/s`."""
 
     run: str
     target: str
@@ -53,8 +53,8 @@ class Start:
 class Sample:
     """How it goes. `seconds` since this execution began; `counts` of the whole run; rates of the last few seconds.
 
-    `total_bytes` None: the source has no known length. `rate_limit` None: no limit is known. `waiting_reason` says what
-    nothing moves for, as `the target asks for 3 s`.
+    `total_bytes` None: the source has no known length. `rate_limit` None: no limit is known. `waiting_reason` says why
+    nothing moves, as `the target asks for 3 s`.
     """
 
     seconds: float
@@ -79,7 +79,7 @@ class Report:
     which duplicates are possible. `duplicates` are ids that the target was found to hold beside a record's own.
     `signal` is the number of the signal that interrupted; `error_code` the exit code of an error that stopped the run and has no
     `reason`, as a source that breaks off. `ids_learnt` and `learnt`, a sentence, say what a list of the target taught
-    (`loader reconcile RUN --filter ID`). `finished_at` is set where an earlier execution had finished the run
+    (`loader reconcile RUN --filter ID`). `finished_at` is set if an earlier execution had finished the run
     and this one sent nothing.
     """
 
@@ -121,7 +121,7 @@ class Report:
     @property
     def counts(self) -> Counts:
         """Return the counts of lines as one value."""
-        return Counts(**{field.name: getattr(self, field.name) for field in fields(Counts)})
+        return Counts(*(getattr(self, name) for name in Counts.__struct_fields__))
 
     @property
     def exit_code(self) -> int:
@@ -176,7 +176,7 @@ def _tally(report: Report) -> str:
     rows += [("rejected", report.rejected, ""), ("ambiguous", report.ambiguous, "")]
     if report.skipped_blank:
         rows.append(("blank", report.skipped_blank, ""))
-    # A run that goes on has lines that were reached and have no fate yet: without them the counts would not add up.
+    # A run that can go on has lines that were reached and have no outcome yet: without them the counts would not add up.
     if report.lines > report.counts.settled and not report.is_dry_run:
         rows.append(("open", report.lines - report.counts.settled, "reached, without an outcome yet"))
     width = max(len(wording.count(number)) for _, number, _ in rows)

@@ -1,7 +1,7 @@
 """`loader log check` and `loader log repair`: what a run's log holds, whether it is sound, and how it becomes so again.
 
-The log alone decides what is known (`checkpoint.examine`, `checkpoint.repair`). This file brings what stands around it: run.json,
-from which a lost header is made anew, and the sources, from which forgotten lines are read again. Nothing is sent.
+The log alone decides what is known (`checkpoint.repair`). This file adds what stands beside it: run.json, from which a lost
+header is made anew, and the sources, from which forgotten lines are read again. Nothing is sent.
 """
 
 from __future__ import annotations
@@ -12,30 +12,21 @@ from typing import Any, Self
 
 import msgspec
 
-from loader.checkpoint.intended import marked_ends
+from loader.checkpoint.format import line_runs
+from loader.checkpoint.intended import intended_ends
+from loader.checkpoint.notes import END, UNSENT, Notes
 from loader.checkpoint.repair.refill import fill, gaps_of, windows_behind
 from loader.checkpoint.repair.rewrite import Repair
 from loader.checkpoint.storage import DiskStorage
 from loader.errors import LogStorageFailed, SourceError
 from loader.reading.sizes import sizes_of
 from loader.reading.source import CHANGED_HINT
-from loader.reading.windows import WindowBuilder
 from loader.runs import directory as run_directory
 from loader.runs.check_report import LogReport
-from loader.runs.directory import END_NOTE, UNSENT_NOTE, RunInfo
+from loader.runs.directory import RunInfo
 from loader.runs.reread import SourcesAgain
-from loader.settings import (
-    CanbusAdd,
-    CanbusCredentials,
-    Credentials,
-    OzariCredentials,
-    Secret,
-    asks_first,
-)
-from loader.targets import build_target
-
-_NOBODY = Secret("none")
-_END_OF_SOURCE = "end_of_source_{}"
+from loader.settings import asks_first
+from loader.targets.registry import build_shaper, kind_of
 
 
 def check_log(directory: Path) -> LogReport:
@@ -80,18 +71,16 @@ class _Work:
             self.repair = Repair(storage, info.run, bound, is_locked=is_locked)
         except OSError as error:
             raise _unusable(directory, error) from None
-        self._credentials: Credentials = OzariCredentials(_NOBODY)
-        if isinstance(info.settings, CanbusAdd):
-            self._credentials = CanbusCredentials("none", _NOBODY, _NOBODY, _NOBODY)
-        self._target = build_target(info.settings, self._credentials, info.run)
+        shaper = build_shaper(info.settings, info.run)
+        sizes = sizes_of(shaper.max_records, kind_of(info.settings).concurrency, info.options)
         known = (
             live.window.end - live.window.first
-            for lane in self.repair.salvage.lanes.values()
-            for live in lane.windows.values()
+            for source_state in self.repair.salvage.sources.values()
+            for live in source_state.windows.values()
         )
-        self._window_lines = max([sizes_of(self._target.max_records, info.options).window_lines, *known])
-        self._marked_ends = marked_ends(storage, info.run)
-        self._again = SourcesAgain(directory, info, WindowBuilder(self._target, self._window_lines))
+        self._window_lines = max([sizes.window_lines, *known])
+        self._intended_ends = intended_ends(storage, info.run)
+        self._again = SourcesAgain(directory, info, shaper, self._window_lines)
 
     def __enter__(self) -> Self:
         return self
@@ -109,23 +98,23 @@ class _Work:
         found: dict[int, int | None] = {}
         for source in range(len(self._info.sources)):
             windows = windows_behind(self.repair.salvage, source)
-            marked = self._marked_ends.get(source, 1) - self.repair.salvage.end_of(source)[0]
+            marked = self._intended_ends.get(source, 1) - self.repair.salvage.end_of(source)[0]
             if windows is None or windows or marked > 0:
                 found[source] = None if windows is None else max(windows * self._window_lines, marked)
         return found
 
     def fill(self) -> list[int]:
         """Read forgotten lines again; return the sources where a resume must ask on by itself. Errors: SourceError."""
-        notes = self.repair.salvage.notes
+        notes = Notes(self.repair.salvage.notes)
         sources = len(self._info.sources)
-        named = {source: notes.get(_END_OF_SOURCE.format(source)) for source in range(sources)}
+        ends = ((source, notes.end_of_source(source)) for source in range(sources))
         left_to_asking = fill(
             self.repair.salvage,
             self._again,
             sources=sources,
             window_lines=self._window_lines,
-            least_ends={source: line for source, line in named.items() if isinstance(line, int)},
-            marked_ends=self._marked_ends,
+            least_ends={source: line for source, line in ends if line is not None},
+            intended_ends=self._intended_ends,
             is_asked_first=asks_first(self._info.settings, self._info.options),
         )
         if self.repair.salvage.orphans:
@@ -137,16 +126,16 @@ class _Work:
     def doubt(self) -> dict[int, list[int]]:
         """Put lines in doubt, and return them by source. Errors: SourceError.
 
-        An update that was overtaken by a later one of the same row must not be sent again: `reopening` sees that of ambiguous
-        lines, since among open ones it does not happen.
+        An update that a later one of the same row has overtaken must not be sent again. A resume looks for that among ambiguous
+        lines only, since among unresolved ones it cannot happen; so the lines of an update run become ambiguous.
         """
         return self.repair.doubt(self._again.places if self._info.settings.is_update else None)
 
     def write(self, *, is_changed: bool) -> list[str]:
         """Write both files. `is_changed`: a line came into doubt, so the run is not at its end."""
-        stale = self.repair.salvage.stale_notes & {UNSENT_NOTE, END_NOTE}
+        stale = self.repair.salvage.stale_notes & {UNSENT, END}
         try:
-            return self.repair.write(stale | ({END_NOTE} if is_changed else set()))
+            return self.repair.write(stale | ({END} if is_changed else set()))
         except OSError as error:
             raise _unusable(self._directory, error) from None
 
@@ -164,22 +153,13 @@ class _Work:
             counts=self.repair.counts(),
             findings=tuple(found.findings),
             doubtful=tuple(
-                (source, *lines) for source in sorted(doubtful) for lines in _ranges(sorted(doubtful[source]))
+                (source, first, end - 1)
+                for source in sorted(doubtful)
+                for first, end in line_runs(sorted(doubtful[source]))
             ),
             behind=tuple((source, self.repair.salvage.end_of(source)[0] - 1, most) for source, most in behind.items()),
             has_sources=len(self._info.sources) > 1,
         )
-
-
-def _ranges(lines: list[int]) -> list[tuple[int, int]]:
-    """Join lines into ranges, the last one included."""
-    ranges: list[tuple[int, int]] = []
-    for line in lines:
-        if ranges and ranges[-1][1] == line - 1:
-            ranges[-1] = (ranges[-1][0], line)
-        else:
-            ranges.append((line, line))
-    return ranges
 
 
 def _unusable(directory: Path, error: OSError) -> LogStorageFailed:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from loader.checkpoint import Counts
 from loader.checkpoint.repair.examine import Damage, Soundness
+from loader.model import Counts
 from loader.redaction import escape, plain_json
 from loader.report import wording
 
@@ -58,7 +58,7 @@ class LogReport:
         values: dict[str, Any] = {
             field.name: getattr(self, field.name) for field in fields(self) if field.name != "has_sources"
         }
-        values["counts"] = {name: getattr(self.counts, name) for name in self.counts.__struct_fields__}
+        values["counts"] = msgspec.structs.asdict(self.counts)
         values["findings"] = [finding._asdict() for finding in self.findings]
         values["doubtful"] = [{"source": at, "lines": [first, last]} for at, first, last in self.doubtful]
         values["behind"] = [{"source": at, "line": line, "at_most": most} for at, line, most in self.behind]
@@ -84,7 +84,7 @@ class LogReport:
             ("rejected", counts.rejected),
             ("ambiguous", counts.ambiguous),
             ("blank", counts.skipped_blank),
-            ("without outcome", counts.lines - counts.settled()),
+            ("without outcome", counts.lines - counts.settled),
         ]
         held = ", ".join(f"{wording.count(number)} {name}" for name, number in pairs if number) or "no line"
         log = f"{wording.size(self.log_bytes)}, {wording.counted(self.entries, 'entry', 'entries')}"

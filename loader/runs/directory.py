@@ -2,22 +2,24 @@
 
 run.json is written whole or not at all (a new file, synced, then renamed) and never holds a secret. The checkpoint log
 alone is the truth about records; run.json ties the log to a target, a tenant and a source, and keeps the run id so that a
-lost header can be built again. This file knows nothing of the log's content.
+lost header can be built again. This file knows nothing of the log's content: `checkpoint.peek` reads its header.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 import msgspec
 
+from loader.checkpoint import Header, NoHeader, peek
 from loader.errors import LogDamaged, LogError, LogStorageFailed, RunMismatch, UsageError
-from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, TargetSettings
+from loader.settings import CHANGEABLE, Options, TargetSettings
 from loader.targets.base import Identity
+from loader.targets.registry import KINDS
 
 RUN_FILE = "run.json"
 LOG_FILE = "checkpoint.log"
@@ -27,27 +29,15 @@ SPOOL_FILE = "source.zst"
 """The kept lines of standard input."""
 FORMAT_VERSION = 1
 
-# Notes in the log that are read beside a run: the report of the last execution, and what it certainly never sent.
-END_NOTE = "end"
-UNSENT_NOTE = "unsent"
-
-Kind: TypeAlias = Literal["ozari insert", "ozari update", "canbus add"]
-KINDS: dict[Kind, type[TargetSettings]] = {
-    "ozari insert": OzariInsert,
-    "ozari update": OzariUpdate,
-    "canbus add": CanbusAdd,
-}
 STANDARD_INPUT = "-"
-MAX_HEADER_BYTES = 16 * 1024 * 1024
-"""A run of many thousand files has a long first line; a log without line feeds is not read whole."""
 NEW_RUN_HINT = "load into another run directory: --run NEW"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """One source. `path` is absolute, or `-`. `from_run` is the way there from the run directory, for when both moved.
+    """One source. `path` is absolute, or `-`. `from_run` is the path from the run directory, for when both have moved.
 
-    `fingerprint` is what `source` made of the file; None until it was opened.
+    `fingerprint` is what `reading.fingerprint` made of the file; None until it was opened.
     """
 
     path: str
@@ -57,10 +47,13 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """What run.json holds. `run` is the run id; `identity` is None until the target has said who we are."""
+    """What run.json holds. `run` is the run id, `target` the name of a kind.
+
+    `identity` is None until the target has said who we are.
+    """
 
     run: str
-    target: Kind
+    target: str
     origin: str
     identity: Identity | None
     settings: TargetSettings
@@ -73,20 +66,15 @@ class RunInfo:
 # --- run.json as bytes (pure) -----------------------------------------------------------------------------------------
 
 
-def kind_of(settings: TargetSettings) -> Kind:
-    """Return the name of a load: `ozari insert`."""
-    return next(kind for kind, settings_type in KINDS.items() if isinstance(settings, settings_type))
-
-
 def encode(info: RunInfo) -> bytes:
     """Write run.json: one object, indented, for people to read. `table` stands at the top for their sake alone."""
-    table = getattr(info.settings, "table", None)
-    values = {"format": FORMAT_VERSION, "run": info.run, "target": info.target, "table": table} | asdict(info)
+    first = {"format": FORMAT_VERSION, "run": info.run, "target": info.target, "table": info.settings.table}
+    values = first | asdict(info)
     return msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
 
 
 def decode(data: bytes) -> RunInfo:
-    """Read run.json. Errors: LogDamaged where it is not what `encode` writes; UsageError where a newer loader wrote it."""
+    """Read run.json. Errors: LogDamaged if it is not what `encode` writes; UsageError if a newer loader wrote it."""
     try:
         values = msgspec.json.decode(data, type=dict[str, Any])
         if msgspec.convert(values["format"], int) > FORMAT_VERSION:
@@ -94,13 +82,15 @@ def decode(data: bytes) -> RunInfo:
                 f"the run was made by a newer loader ({values.get('loader')})",
                 f"update loader: this one reads run directories of format {FORMAT_VERSION}",
             )
-        kind = msgspec.convert(values["target"], Kind)
+        kind = KINDS.get(msgspec.convert(values["target"], str))
+        if kind is None:
+            raise msgspec.ValidationError("no such target")
         return RunInfo(
             run=msgspec.convert(values["run"], str),
-            target=kind,
+            target=kind.name,
             origin=msgspec.convert(values["origin"], str),
             identity=msgspec.convert(values["identity"], Identity | None),
-            settings=msgspec.convert(values["settings"], KINDS[kind]),
+            settings=msgspec.convert(values["settings"], kind.settings),
             sources=msgspec.convert(values["sources"], tuple[SourceInfo, ...]),
             options=msgspec.convert(values["options"], Options),
             loader=msgspec.convert(values["loader"], str),
@@ -120,8 +110,8 @@ def check_same(recorded: RunInfo, asked: RunInfo) -> None:
     """
     _compare("target", recorded.target, asked.target)
     _compare("origin", recorded.origin, asked.origin)
-    for name in ("table", "user", "stamp", "match"):
-        _compare(name, getattr(recorded.settings, name, None), getattr(asked.settings, name, None))
+    for name in (field.name for field in fields(recorded.settings) if field.name not in CHANGEABLE):
+        _compare(name, getattr(recorded.settings, name), getattr(asked.settings, name))
     _compare("number of sources", len(recorded.sources), len(asked.sources))
     for before, now in zip(recorded.sources, asked.sources, strict=True):
         if STANDARD_INPUT in {before.path, now.path}:
@@ -154,7 +144,7 @@ def _shown(value: object) -> str:
 
 
 def describe_source(path: str, directory: Path) -> SourceInfo:
-    """Write down where a source is, so that it is found again from elsewhere and after both have moved together."""
+    """Describe where a source is, so that it is found from another folder, and after source and run have moved together."""
     if path == STANDARD_INPUT:
         return SourceInfo(path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - a symbolic link is the user's name for the source and stays
@@ -167,7 +157,7 @@ def sizes_of(sources: Sequence[SourceInfo]) -> list[int | None]:
 
 
 def locate_source(info: SourceInfo, directory: Path) -> str:
-    """Return a path at which a source may be found now; the recorded one where neither exists."""
+    """Return a path at which a source may be found now; the recorded one if neither exists."""
     if info.path == STANDARD_INPUT or Path(info.path).exists() or not info.from_run:
         return info.path
     moved = directory / info.from_run
@@ -175,8 +165,8 @@ def locate_source(info: SourceInfo, directory: Path) -> str:
 
 
 def exists(directory: Path) -> bool:
-    """Say whether a run was begun here. Errors: UsageError where the directory is something else."""
-    if (directory / RUN_FILE).exists() or ((directory / LOG_FILE).exists() and not _is_unborn(directory)):
+    """Say whether a run was begun here. Errors: UsageError if the directory is something else."""
+    if (directory / RUN_FILE).exists() or _peek(directory) not in (NoHeader.NO_LOG, NoHeader.UNBORN):
         return True
     if directory.exists() and not (directory.is_dir() and all(_is_ours(path.name) for path in directory.iterdir())):
         raise UsageError(f"{directory} exists and is not a run directory", "name a new directory: --run NEW")
@@ -184,20 +174,15 @@ def exists(directory: Path) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    """Know what a crash can leave of a run that had hardly begun."""
+    """Say whether a crash can have left this name of a run that had hardly begun."""
     return name.startswith((RUN_FILE, "checkpoint."))
 
 
-def _is_unborn(directory: Path) -> bool:
-    """Know what a crash leaves of a log whose making was not finished: no whole header and nothing behind it.
-
-    The header is durable before the second file is made, both before run.json is, and all before anything is sent.
-    """
-    settled = directory / SETTLED_FILE
-    with (directory / LOG_FILE).open("rb") as file:
-        header, rest = file.readline(MAX_HEADER_BYTES), file.read(MAX_HEADER_BYTES)
-    is_alone = b'{"t":' not in rest and not (settled.exists() and settled.stat().st_size)
-    return is_alone and not (header.endswith(b"\n") and _header_of(header))  # a header without its line end is none yet
+def _peek(directory: Path) -> Header | NoHeader:
+    try:
+        return peek(directory)
+    except OSError as error:
+        raise LogError(f"{directory / LOG_FILE} cannot be read: {error.strerror}", "check its permissions") from None
 
 
 def clear_unborn(directory: Path) -> None:
@@ -210,15 +195,15 @@ def clear_unborn(directory: Path) -> None:
 
 
 def read(directory: Path) -> RunInfo:
-    """Read run.json; where it is missing, the log's first line, which holds the same.
+    """Read run.json; if it is missing, the log's first line, which holds the same.
 
-    Errors: UsageError where there is no run, LogDamaged where it cannot be understood.
+    Errors: UsageError if there is no run, LogDamaged if it cannot be understood.
     """
     try:
         data = (directory / RUN_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if exists(directory):
-            return _read_header(directory / LOG_FILE)
+            return _from_log(directory)
         raise UsageError(
             f"no such run: {directory}", "a load prints the name of its run directory; it ends in .run"
         ) from None
@@ -227,23 +212,18 @@ def read(directory: Path) -> RunInfo:
     return decode(data)
 
 
-def _read_header(log: Path) -> RunInfo:
-    with log.open("rb") as file:
-        info = _header_of(file.readline(MAX_HEADER_BYTES))
-    if info is None:
-        raise LogDamaged(f"{RUN_FILE} is missing beside {log}", "restore it from a backup")
-    return info
-
-
-def _header_of(line: bytes) -> RunInfo | None:
+def _from_log(directory: Path) -> RunInfo:
+    header = _peek(directory)
     try:
-        return decode(msgspec.json.encode(msgspec.json.decode(line, type=dict[str, Any])["bound"]))
-    except (msgspec.MsgspecError, KeyError, LogDamaged):
-        return None
+        if isinstance(header, Header):
+            return decode(msgspec.json.encode(header.bound))
+    except LogDamaged:
+        pass  # a header of something else than a load
+    raise LogDamaged(f"{RUN_FILE} is missing beside {directory / LOG_FILE}", "restore it from a backup")
 
 
 def write(directory: Path, info: RunInfo) -> None:
-    """Create the run directory where it is missing and write run.json, whole or not at all. Errors: LogStorageFailed."""
+    """Create the run directory if it is missing, and write run.json, whole or not at all. Errors: LogStorageFailed."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = directory / _new(RUN_FILE)
@@ -267,7 +247,7 @@ def _not_written(directory: Path, error: OSError) -> LogStorageFailed:
 
 
 def bind(directory: Path, info: RunInfo, identity: Identity) -> RunInfo:
-    """Tie a run to whom the target says we are; write run.json again where that was not known. Errors: RunMismatch."""
+    """Tie a run to whom the target says we are; write run.json again if that was not known. Errors: RunMismatch."""
     check_identity(info, identity)
     if info.identity is not None:
         return info
@@ -287,8 +267,3 @@ def sync_directory(directory: Path) -> None:
 
 def _new(name: str) -> str:
     return name + ".new"
-
-
-def table_of(settings: TargetSettings) -> str | None:
-    """Return the table's name; None for Canbus, whose app has none."""
-    return cast("str | None", getattr(settings, "table", None))

@@ -11,14 +11,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
-from loader.checkpoint import iter_ids
+from loader.checkpoint import read_run_directory
 from loader.model import RecordId
-from loader.reading.line_walk import LineWalk
-from loader.reading.parsing import BLANK, text_of
+from loader.reading.blocks import LinesByNumber
+from loader.reading.parsing import text_of
 from loader.runs.directory import RunInfo
-from loader.runs.rejects import Warn, reopen
+from loader.runs.rejects import Warn, reopen_or_warn
 from loader.settings import TargetSettings
 from loader.targets.stamps import Stamps
 
@@ -36,16 +34,17 @@ class CreatedRow(NamedTuple):
 def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[CreatedRow]:
     """Yield the created records of a run, by source and line."""
     keys = Keys(info.settings, info.run)
-    for source, group in groupby(iter_ids(directory), key=lambda row: row[0]):
-        opened = reopen(info, source, directory, warn)
-        lines = LineWalk(opened, source, info.options.max_line_bytes, warn)
-        try:
-            for _, number, record_id in group:
-                offset, data = lines.find(number)
-                yield CreatedRow(source, number, offset, record_id, keys.of(source, number, data))
-        finally:
-            if opened is not None:
-                opened.close()
+    with read_run_directory(directory) as run:
+        for source, group in groupby(run.ids(), key=lambda row: row.source):
+            opened = reopen_or_warn(info, source, directory, warn)
+            lines = LinesByNumber(opened, source, info.options, warn)
+            try:
+                for _, number, record_id in group:
+                    offset, data = lines.find(number)
+                    yield CreatedRow(source, number, offset, record_id, keys.of(source, number, data, lines))
+            finally:
+                if opened is not None:
+                    opened.close()
 
 
 class Keys:
@@ -55,14 +54,12 @@ class Keys:
         self._field = settings.key
         self._stamps = Stamps(settings.stamp, run_id) if settings.stamp is not None else None
 
-    def of(self, source: int, number: int, data: bytes | None) -> str | None:
-        """Return the key of a line, whose bytes only a key needs; None where it has none."""
+    def of(self, source: int, number: int, data: bytes | None, lines: LinesByNumber) -> str | None:
+        """Return the key of a line of `lines`; None if it has none. Only a member's value needs the line's bytes."""
         if self._field is None:
             return None if self._stamps is None else self._stamps.text(source, number)
         if data is None:
             return None
-        line = data.strip(BLANK)
-        try:
-            return text_of(orjson.loads(line), line, self._field)
-        except (orjson.JSONDecodeError, AttributeError):  # another line than the one that was loaded
-            return None
+        fields, line = lines.decode(data)
+        # Anything else is another line than the one that was loaded.
+        return text_of(fields, line, self._field) if isinstance(fields, dict) else None

@@ -1,25 +1,24 @@
-"""How a run directory is called where the user names none. Pure."""
+"""How a run directory is called if the user names none. Pure."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from loader.errors import UsageError
-from loader.runs.directory import table_of
-from loader.settings import CanbusCredentials, Credentials, TargetSettings
+from loader.settings import Credentials, TargetSettings
+from loader.targets.registry import kind_of
 
 
-def directory_of(run: str | None, source: str, target: TargetSettings, credentials: Credentials) -> Path:
-    """Return the run directory: the one that is named, else one beside the source."""
+def directory_of(run: str | None, source: str, target: TargetSettings, credentials: Credentials | None) -> Path:
+    """Return the run directory: the one that is named, else one beside the source. `credentials` None: a dry run without any."""
     if run is not None:
         if not run:
             raise UsageError("--run names no directory", "add --run DIR")
         return Path(run)
-    if isinstance(credentials, CanbusCredentials):
-        return default_directory(source, "canbus", credentials.tenant_id)
-    return default_directory(source, "ozari", table_of(target) or "")
+    kind = kind_of(target)
+    return default_directory(source, kind.vendor.name, kind.label(target, credentials))
 
 
-def default_directory(source: str, target: str, table: str) -> Path:
+def default_directory(source: str, vendor: str, label: str) -> Path:
     """Name the run directory of a source: `SOURCE.<target>-<table>.run`, beside it."""
-    return Path(f"{source}.{target}-{table}.run")
+    return Path(f"{source}.{vendor}-{label}.run")

@@ -17,17 +17,19 @@ from pathlib import Path
 import msgspec
 
 from loader.checkpoint import CheckpointLog, Tools, read_run_directory
+from loader.checkpoint.notes import Notes
 from loader.errors import LogLocked, LogStorageFailed, SourceError, UsageError
 from loader.reading.fingerprint import check, identify, verify_ranges
-from loader.reading.readers import AnyReader, FileReader, PipeReader
+from loader.reading.readers import Reader
 from loader.reading.source import CHANGED_HINT, FileSource
 from loader.reading.spool import Spool
+from loader.reading.stdin import StandardInput
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.directory import RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 from loader.runs.plan import LoadPlan
 from loader.runtime import Runtime
 from loader.settings import asks_first
-from loader.urls import default_base_url, origin
+from loader.urls import origin
 
 
 @dataclass(slots=True)
@@ -37,9 +39,14 @@ class OpenRun:
     plan: LoadPlan
     info: RunInfo
     log: CheckpointLog
-    readers: list[AnyReader]
+    readers: list[Reader]
     is_resumed: bool
     has_grown: bool = False
+
+    @property
+    def notes(self) -> Notes:
+        """Return what earlier executions have noted, and this one may."""
+        return Notes.of(self.log)
 
 
 @contextlib.asynccontextmanager
@@ -83,7 +90,7 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runti
         info = replace(recorded, sources=sources)
         if has_grown and info != recorded:
             # Before run.json knows the longer source: after a crash in between it would look like the one that was loaded whole.
-            log.note(END_NOTE, None)
+            Notes.of(log).end = None
             await log.sync()
     except BaseException:
         await log.close()
@@ -98,8 +105,8 @@ def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, runtime
 
     return RunInfo(
         run=run_id,
-        target=run_directory.kind_of(plan.target),
-        origin=origin(plan.options.base_url or default_base_url(plan.credentials)),
+        target=plan.kind.name,
+        origin=origin(plan.base_url),
         identity=None,
         settings=plan.target,
         sources=sources,
@@ -128,29 +135,31 @@ def _same_sources(directory: Path, recorded: RunInfo, asked: RunInfo) -> tuple[t
             has_grown = True
             with read_run_directory(directory) as run:
                 windows = [window for window in run.windows() if window.source == index]
-                verify_ranges(Path(now.path), ((w.offset, w.end_offset, w.crc, w.first) for w in windows))
+                verify_ranges(
+                    Path(now.path), ((w.offset, w.end_offset, w.crc, w.first) for w in windows), asked.options
+                )
     return asked.sources, has_grown
 
 
-def _readers(run: OpenRun) -> Iterator[AnyReader]:
-    max_line_bytes = run.plan.options.max_line_bytes
+def _readers(run: OpenRun) -> Iterator[Reader]:
     for index, path in enumerate(run.plan.sources):
         if path == STANDARD_INPUT:
-            yield _pipe_reader(run, max_line_bytes)
+            yield _pipe_reader(run, index)
         else:
-            yield FileReader(index, FileSource(Path(path)), max_line_bytes)
+            yield Reader(index, FileSource(Path(path)), run.plan.options)
 
 
-def _pipe_reader(run: OpenRun, max_line_bytes: int) -> PipeReader:
-    if not run.plan.options.is_kept:
+def _pipe_reader(run: OpenRun, source: int) -> Reader:
+    options = run.plan.options
+    if not options.is_kept:
         if run.is_resumed:
             raise UsageError(
                 "the lines of this run were not kept, so it cannot be resumed",
                 "load into another run directory: --run NEW, without --no-keep",
             )
-        return PipeReader(None, max_line_bytes, reads_pipe=True)
+        return Reader(source, StandardInput(None), options)
     spool = Spool(run.plan.run_directory / SPOOL_FILE, at_least=run.log.state.last_intent_end(0)[1])
-    return PipeReader(spool, max_line_bytes, reads_pipe=run.plan.reads_pipe)
+    return Reader(source, StandardInput(spool) if run.plan.reads_pipe else spool, options, spool)
 
 
 @contextlib.contextmanager

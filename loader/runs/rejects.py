@@ -1,6 +1,6 @@
 """The rejected and the ambiguous records, each with its line, derived from the log and the source; nothing of it is stored.
 
-It must not change anything. Where a source is gone or has changed, the facts of the log are still told, and the lines are left
+It must not change anything. If a source is gone or has changed, the facts of the log are still listed, and the lines are left
 out with a warning. Rows come by source and line, so every source is read once, forwards.
 """
 
@@ -12,15 +12,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loader.checkpoint import State, iter_rejects, read_run_directory
+from loader.checkpoint import State, read_run_directory
+from loader.checkpoint.notes import Notes
 from loader.errors import SourceError
+from loader.reading.blocks import LinesByNumber
 from loader.reading.cursor import Cursor
 from loader.reading.fingerprint import check, identify
-from loader.reading.line_walk import LineWalk
+from loader.reading.format import Format
+from loader.reading.formats import format_of
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
 from loader.reading.spool import Spool
 from loader.runs import directory as run_directory
-from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, UNSENT_NOTE, RunInfo, SourceInfo
+from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 
 MAX_RECORD_BYTES = 1024 * 1024
 """A longer line is not quoted (cli.md)."""
@@ -57,8 +60,9 @@ class Listed(NamedTuple):
 
 def rejected(directory: Path) -> Iterator[Listed]:
     """Yield the rejected records of a run, by source and line, without their lines."""
-    for row in iter_rejects(directory):
-        yield Listed(row.source, row.line, row.offset, *row.outcome)
+    with read_run_directory(directory) as run:
+        for row in run.rejects():
+            yield Listed(row.source, row.line, row.offset, *row.outcome)
 
 
 def ambiguous(directory: Path) -> Iterator[Listed]:
@@ -67,43 +71,41 @@ def ambiguous(directory: Path) -> Iterator[Listed]:
     A line without an outcome is one of them, unless the last execution knew that it had not sent it.
     """
     with read_run_directory(directory) as run:
-        unsent = list(_unsent_ranges(run.state))
+        unsent = Notes(run.state.notes).unsent
         for row in run.ambiguous():
-            if not (row.is_open and any(s == row.source and first <= row.line <= last for s, first, last in unsent)):
+            if not (
+                row.is_unresolved and any(s == row.source and first <= row.line <= last for s, first, last in unsent)
+            ):
                 yield Listed(row.source, row.line, row.offset, "target", "ambiguous", row.outcome.reason)
 
 
 def count_unsent(state: State) -> int:
     """Count the lines that were read and certainly not sent."""
-    ranges = _unsent_ranges(state)
+    ranges = Notes(state.notes).unsent
     return sum(not state.is_settled(source, line) for source, first, last in ranges for line in range(first, last + 1))
-
-
-def _unsent_ranges(state: State) -> Iterator[tuple[int, int, int]]:
-    """Yield source, first and last line. The note is emptied when an execution begins to send."""
-    yield from state.notes.get(UNSENT_NOTE) or ()
 
 
 def with_lines(rows: Iterable[Listed], directory: Path, info: RunInfo, warn: Warn) -> Iterator[Listed]:
     """Add the lines of up to MAX_RECORD_BYTES, and the offsets that are missing."""
     for source, group in groupby(rows, key=lambda row: row.source):
-        opened = reopen(info, source, directory, warn)
-        walk = LineWalk(opened, source, info.options.max_line_bytes, warn)
-        cursor = Cursor(opened) if opened else None
+        opened = reopen_or_warn(info, source, directory, warn)
+        lines = LinesByNumber(opened, source, info.options, warn)
+        at = (Cursor(opened), format_of(opened, info.options)) if opened else None
         try:
             for row in group:
                 if row.offset is None:
-                    offset, data = walk.find(row.number)
+                    offset, data = lines.find(row.number)
                     yield row._replace(offset=offset, data=data if len(data or b"") <= MAX_RECORD_BYTES else None)
                     continue
                 data = None
-                if cursor is not None:
+                if at is not None:
+                    cursor, source_format = at
                     try:
                         cursor.move_to(row.offset)
-                        data = cursor.line(MAX_RECORD_BYTES)
+                        data = source_format.line(cursor, MAX_RECORD_BYTES)
                     except SourceError as error:
                         warn(f"{error.message}; its further lines are left out")
-                        cursor = None
+                        at = None
                 yield row._replace(data=data)
         finally:
             if opened is not None:
@@ -116,23 +118,22 @@ def raw_lines(rows: Iterable[Listed], directory: Path, info: RunInfo) -> Iterato
     Errors: SourceError where a line cannot be read: leaving one out would lose it.
     """
     for source, group in groupby(rows, key=lambda row: row.source):
-        opened = reopen(info, source, directory, _refuse)
-        if opened is None:
-            return
+        opened = reopen(info, source, directory)
         try:
-            yield from _raw_lines(group, opened, LineWalk(opened, source, info.options.max_line_bytes, _refuse))
+            lines = LinesByNumber(opened, source, info.options, _refuse)
+            yield from _raw_lines(group, opened, format_of(opened, info.options), lines)
         finally:
             opened.close()
 
 
-def _raw_lines(rows: Iterable[Listed], opened: Opened, walk: LineWalk) -> Iterator[bytes]:
+def _raw_lines(rows: Iterable[Listed], opened: Opened, source_format: Format, lines: LinesByNumber) -> Iterator[bytes]:
     cursor = Cursor(opened)
     for row in rows:
-        offset = row.offset if row.offset is not None else walk.find(row.number)[0]
+        offset = row.offset if row.offset is not None else lines.find(row.number)[0]
         if offset is None:
             raise SourceError(f"{opened.name} has no line {row.number:,} any more", CHANGED_HINT)
         cursor.move_to(offset)
-        data = cursor.line(MAX_RECORD_BYTES)
+        data = source_format.line(cursor, MAX_RECORD_BYTES)
         if data is None:
             yield from _long_line(opened, offset, cursor.offset)
         else:
@@ -149,8 +150,8 @@ def _long_line(opened: Opened, offset: int, end: int) -> Iterator[bytes]:
         yield b"\n"
 
 
-def reopen(info: RunInfo, source: int, directory: Path, warn: Warn) -> Opened | None:
-    """Open a source of a run once more, as it was; None, with a warning, where that cannot be."""
+def reopen(info: RunInfo, source: int, directory: Path) -> Opened:
+    """Open a source of a run once more, as it was. Errors: SourceError where it is not there, or is not what it was."""
     recorded = info.sources[source]
     try:
         if recorded.path == STANDARD_INPUT:
@@ -158,6 +159,14 @@ def reopen(info: RunInfo, source: int, directory: Path, warn: Warn) -> Opened | 
         path = Path(run_directory.locate_source(recorded, directory))
         _check_unchanged(recorded, path)
         return FileSource(path)
+    except SourceError as error:
+        raise SourceError(error.message, CHANGED_HINT) from None
+
+
+def reopen_or_warn(info: RunInfo, source: int, directory: Path, warn: Warn) -> Opened | None:
+    """Do the same; None, with a warning, where that cannot be."""
+    try:
+        return reopen(info, source, directory)
     except SourceError as error:
         warn(f"{error.message}; its lines are left out")
         return None
@@ -175,4 +184,4 @@ def _check_unchanged(recorded: SourceInfo, path: Path) -> None:
 
 
 def _refuse(text: str) -> None:
-    raise SourceError(text.removesuffix("; its lines are left out"), CHANGED_HINT)
+    raise SourceError(text, CHANGED_HINT)

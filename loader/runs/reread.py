@@ -1,6 +1,6 @@
 """The sources of a run, read once more in windows, for a log that has forgotten some of their lines.
 
-It reads and compares; what the lines mean is told by the sorter that a load uses. Standard input is read from where it was kept.
+It reads and compares; a load's own `WindowBuilder` makes the windows. Standard input is read from where it was kept.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from pathlib import Path
 from loader.checkpoint import Gap
 from loader.errors import SourceError
 from loader.model import Window
+from loader.reading.blocks import read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.formats import format_of
 from loader.reading.lines import Block
-from loader.reading.source import CHANGED_HINT, Opened, read_blocks
+from loader.reading.source import CHANGED_HINT, Opened
 from loader.reading.spool import Spool
 from loader.reading.stdin import Kept
-from loader.reading.windows import ReadWindow, WindowBuilder
+from loader.reading.windows import ReadWindow, Shaper, WindowBuilder
 from loader.runs.directory import STANDARD_INPUT, RunInfo
 from loader.runs.rejects import reopen
 
@@ -23,10 +26,11 @@ from loader.runs.rejects import reopen
 class SourcesAgain:
     """The sources of a run, read once more in windows. Errors: SourceError."""
 
-    def __init__(self, directory: Path, info: RunInfo, sorter: WindowBuilder) -> None:
+    def __init__(self, directory: Path, info: RunInfo, target: Shaper, window_lines: int) -> None:
         self._directory = directory
         self._info = info
-        self._sorter = sorter
+        self._target = target
+        self._window_lines = window_lines
 
     def between(self, gap: Gap) -> Iterator[Window]:
         """Return windows for just these lines."""
@@ -60,14 +64,23 @@ class SourcesAgain:
     def _is_gone(self, source: int) -> bool:
         return self._info.sources[source].path == STANDARD_INPUT and not self._info.options.is_kept
 
+    def _reopen(self, source: int) -> Opened:
+        try:
+            return reopen(self._info, source, self._directory)
+        except SourceError as error:
+            hint = "Put the source back where it was, then repair again."
+            raise SourceError(f"forgotten lines must be read again: {error.message}", hint) from None
+
     def _drafts(
         self, source: int, line: int, offset: int, *, end_line: int | None = None, end_offset: int | None = None
     ) -> Iterator[ReadWindow]:
-        opened = reopen(self._info, source, self._directory, _refuse)
-        assert opened is not None  # noqa: S101 - `_refuse` raises where it would be None
+        opened = self._reopen(source)
         try:
+            source_format = format_of(opened, self._info.options)
+            windows = WindowBuilder(self._target, self._window_lines, source_format)
             blocks = read_blocks(
-                Kept(opened) if isinstance(opened, Spool) else opened,
+                Cursor(Kept(opened) if isinstance(opened, Spool) else opened),
+                source_format,
                 source=source,
                 offset=offset,
                 number=line,
@@ -75,8 +88,8 @@ class SourcesAgain:
                 end=end_offset,
             )
             for block in _whole(_up_to(blocks, end_line), opened):
-                yield from self._sorter.feed(block)
-            yield from self._sorter.flush()
+                yield from windows.feed(block)
+            yield from windows.flush()
         finally:
             opened.close()
 
@@ -99,10 +112,3 @@ def _whole(blocks: Iterable[Block], opened: Opened) -> Iterator[Block]:
             block = block.first(len(block.lines) - 1)  # noqa: PLW2901 - the same block, less its last line
         if block.lines or block.too_long_bytes:
             yield block
-
-
-def _refuse(text: str) -> None:
-    message = text.removesuffix("; its lines are left out")
-    raise SourceError(
-        f"forgotten lines must be read again: {message}", "Put the source back where it was, then repair again."
-    )

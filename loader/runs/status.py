@@ -6,19 +6,21 @@ It reads only and takes no lock, so it may be asked while the run goes on; what 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
 from loader.checkpoint import read_state
+from loader.checkpoint.notes import Notes
 from loader.model import Counts
 from loader.redaction import escape, plain_json
 from loader.report import wording
 from loader.report.report import next_steps
 from loader.runs import directory as run_directory
-from loader.runs.directory import END_NOTE, METRICS_FILE, STANDARD_INPUT, RunInfo
+from loader.runs.directory import METRICS_FILE, STANDARD_INPUT, RunInfo
 from loader.runs.rejects import count_unsent
 
 TAIL_BYTES = 64 * 1024
@@ -57,7 +59,7 @@ class Status:
         values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            values |= asdict(value) if isinstance(value, Counts) else {field.name: value}
+            values |= msgspec.structs.asdict(value) if isinstance(value, Counts) else {field.name: value}
         return plain_json(orjson.dumps(values))
 
     def to_text(self) -> str:
@@ -117,13 +119,13 @@ class Status:
 def read_status(directory: Path, info: RunInfo) -> Status:
     """Read how far a run has come. Errors: LogError."""
     state = read_state(directory)
-    counts = Counts(**{field.name: getattr(state.counts, field.name) for field in fields(Counts)})
-    end = state.notes.get(END_NOTE) or {}
+    counts = state.counts
+    end = Notes(state.notes).end or {}
     unsent = count_unsent(state)
     return Status(
         run=str(directory),
         target=info.target,
-        table=run_directory.table_of(info.settings),
+        table=info.settings.table,
         identity=info.identity.name if info.identity else None,
         state=end.get("state", "open"),
         reason=end.get("reason"),

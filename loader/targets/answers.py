@@ -1,25 +1,22 @@
 """What every answer has in common, whichever target sent it: statuses that mean the same everywhere, bodies, texts, Retry-After.
 
-Every function is total: no status, header or byte makes one raise. Foreign text leaves here only through `Redactor`, which
+Every function is total: no status, header or byte makes one raise. Foreign text leaves here only through a `Redactor`, which
 takes the target's secrets out of it (a server or a proxy may echo a request) and makes it safe to show.
-A status speaks of the request's effect and of nothing else; the body is asked only where the status leaves a choice.
+A status alone says what a request did; the body is read only if the status leaves a choice.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from loader.model import Halt, Response, Retry, Split, Unknown, Verdict
-from loader.redaction import escape, secret_forms
+from loader.redaction import Redactor
 
-MAX_SHOWN_CHARACTERS = 200
-TELLING_CHARACTERS = 12
-"""A shorter secret (an app id may be a number) is also part of honest ids; those may not be lost for it."""
 MAX_RETRY_AFTER_SECONDS = 1e9
 """Thirty years: a longer one is no number to reckon with. How long a run really waits is decided by `retry` and `rate`."""
 
@@ -32,54 +29,19 @@ C_DATE = re.compile(r"[A-Za-z]{3} ([A-Za-z]{3}) +([0-9]{1,2}) ([0-9:]{8}) ([0-9]
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-class Redactor:
-    """Makes foreign text fit to show: without secrets, on one line, cut. Holds secrets; shows none."""
-
-    __slots__ = ("_secrets", "_telling")
-
-    def __init__(self, *secrets: str) -> None:
-        self._secrets = secret_forms(secret for secret in secrets if secret)
-        self._telling = tuple(form for form in self._secrets if len(form) >= TELLING_CHARACTERS)
-
-    def __call__(self, text: str) -> str:
-        """Return the text as it may be shown."""
-        return escape(self.clean(text), MAX_SHOWN_CHARACTERS)
-
-    def clean(self, text: str) -> str:
-        """Return the text without secrets, whole."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
-    def is_clean(self, text: str) -> bool:
-        """Say whether foreign text may be kept as it is: no secret in it, nothing that cannot be shown, and not a long one."""
-        return self.are_clean((text,))
-
-    def are_clean(self, texts: Sequence[str]) -> bool:
-        """Say the same of many texts at once."""
-        is_short = max(map(len, texts), default=0) <= MAX_SHOWN_CHARACTERS
-        return is_short and all(map(str.isprintable, texts)) and self.are_free(texts)
-
-    def are_free(self, texts: Sequence[str]) -> bool:
-        """Say whether no secret is in texts that are printable and short."""
-        if not self._telling:
-            return True
-        joined = "".join(texts)
-        return not any(secret in joined for secret in self._telling)
-
-    def error(self, body: Mapping[str, Any] | None, status: int) -> str:
-        """Return the error text of an answer, or words that say there is none."""
-        for name in ("error", "message"):
-            text = body.get(name) if body else None
-            if isinstance(text, str) and text.strip():
-                return self(text)
-        return f"HTTP {status} without an error text"
+def error_text(body: Mapping[str, Any] | None, status: int, redactor: Redactor) -> str:
+    """Return the error text of an answer, or words that say there is none."""
+    for name in ("error", "message"):
+        text = body.get(name) if body else None
+        if isinstance(text, str) and text.strip():
+            return redactor(text)
+    return f"HTTP {status} without an error text"
 
 
-def has_plain_strings(body: bytes) -> bool:
+def has_simple_strings(body: bytes) -> bool:
     """Say whether the strings of a JSON text are all printable ASCII, as a text without escapes has them; False: look at each.
 
-    JSON lets no control character stand in a string but by an escape, save for DEL.
+    A control character in a string of JSON must be written as an escape; DEL alone need not.
     """
     return body.isascii() and BACKSLASH not in body and DELETE not in body
 
@@ -96,7 +58,7 @@ def read_object(response: Response) -> dict[str, Any] | None:
 
 
 def common_verdict(response: Response) -> Verdict | None:
-    """Return what a status means for any request that changes something; None where the target has to say.
+    """Return what a status means for any request that changes something; None if the target has to say.
 
     Source: reliability.md 2.3. A 503 is no promise that nothing was applied; nor is a 408, which may even belong to another
     request (an idle connection's).
@@ -114,7 +76,7 @@ def common_verdict(response: Response) -> Verdict | None:
 
 
 def common_reading(response: Response) -> Retry | Halt | None:
-    """Return what a status means for a request that changes nothing; None where the reader has to say."""
+    """Return what a status means for a request that changes nothing; None if the reader has to say."""
     status = response.status
     if 300 <= status < 400:
         return redirect(response, may_be_applied=False)
@@ -144,7 +106,7 @@ def throttled(response: Response) -> Retry:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return how long Retry-After asks to wait, at least 0.0; None where it is missing or cannot be read.
+    """Return how long Retry-After asks to wait, at least 0.0; None if it is missing or cannot be read.
 
     A date is measured against the answer's own Date, so that no clock of ours is believed; without one a date says nothing.
     """
@@ -159,7 +121,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def read_date(text: str) -> datetime | None:
-    """Read an HTTP date in any of its three forms; None where it is none."""
+    """Read an HTTP date in any of its three forms; None if it is none."""
     if found := ZONED_DATE.fullmatch(text):
         day, month, year, clock = found.groups()
     elif found := C_DATE.fullmatch(text):

@@ -23,8 +23,6 @@ from loader.model import (
     Request,
     Response,
     Retry,
-    Settled,
-    Split,
     Undecided,
     Unknown,
     Verdict,
@@ -44,7 +42,7 @@ class Item:
 class Identity:
     """Who the target says we are. `name` is shown (company or tenant); `binding` ties the run to it and holds no secret.
 
-    `items`: what the preflight told of the table; empty where the target tells nothing.
+    `items`: the table's items, if the preflight's answer lists them.
     """
 
     name: str
@@ -73,12 +71,32 @@ class Lookup(Protocol):
         ...
 
 
+class Capability(Protocol):
+    """A harmless question: can the table be queried, and where does it end now?"""
+
+    def encode(self) -> Request:
+        """Build the question."""
+        ...
+
+    def read(self, response: Response) -> QueryEndpoint | NoQueryEndpoint | Retry | Halt:
+        """Read the answer. Everything that says neither is Retry."""
+        ...
+
+
 Side: TypeAlias = Literal["old", "new"]
 """Before and after an update was applied."""
 
 
 class UpdateLookup(Protocol):
     """A harmless question about an update that touches its own filters: how many rows match before it, and after it."""
+
+    def is_needed(self, record: Record) -> bool:
+        """Say whether an update touches its own filters. Any other may simply be sent again."""
+        ...
+
+    def conclude(self, old_rows: int, new_rows: int) -> Finding:
+        """Say what the numbers of rows mean: Found, it was applied; Absent, it was not."""
+        ...
 
     def encode(self, record: Record, side: Side) -> Request:
         """Ask how many rows match the record's filters: as they stand (old), or with its new values in them (new)."""
@@ -91,7 +109,7 @@ class UpdateLookup(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueryEndpoint:
-    """The target can be asked by query. `highest_fid`: of the table now, 0 where it is empty, None where it cannot be read."""
+    """The target can be asked by query. `highest_fid`: of the table now, 0 if it is empty, None if it cannot be read."""
 
     highest_fid: int | None
 
@@ -103,27 +121,35 @@ class NoQueryEndpoint:
     reason: str
 
 
-class Target(Protocol):
-    """One of the loads: Ozari insert, Ozari update, Canbus add."""
+class Shaper(Protocol):
+    """Makes records of lines. It needs no credentials, so a dry run and a repair can do without."""
 
-    name: str
-    """As in the report: `ozari insert`."""
-    table: str
-    """As shown to the user; for Canbus the app has no name, so the tenant's host stands here."""
-    headers: Mapping[str, str]
-    """Sent with every request; may hold a secret."""
     max_records: int
     """Records in one request at most."""
     body_overhead_bytes: int
-    """Bytes of a body around its records' data, for one record; each further record adds one comma."""
+    """As of `Target`, without the credentials that a body may hold."""
     splice: Splice | None
-    """How good lines become records without a look at each; None where `shape` must see every one."""
+    """How good lines become records without a look at each; None if `shape` must see every one."""
 
     def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
         """Check a decoded line and make the record that travels.
 
-        `data` is the line's object, stripped of white space; `mapping.parse` made `fields` of it.
+        `data` is the line's object, stripped of white space; `parsing.parse` made `fields` of it.
         """
+        ...
+
+
+class Target(Protocol):
+    """One kind of load: from its shaper's records to requests, and from answers to verdicts."""
+
+    headers: Mapping[str, str]
+    """Sent with every request; may hold a secret."""
+    body_overhead_bytes: int
+    """Bytes of a body around its records' data, for one record; each further record adds one comma."""
+
+    @property
+    def shaper(self) -> Shaper:
+        """What makes its records."""
         ...
 
     def encode(self, chunk: Chunk) -> Request:
@@ -148,21 +174,3 @@ class Target(Protocol):
     def read_preflight(self, response: Response) -> Identity | Retry | Halt:
         """Read its answer. Everything that is neither proof nor refusal is Retry."""
         ...
-
-
-__all__ = [
-    "Halt",
-    "Identity",
-    "Item",
-    "Lookup",
-    "LookupAnswer",
-    "NoQueryEndpoint",
-    "QueryEndpoint",
-    "Retry",
-    "Settled",
-    "Side",
-    "Split",
-    "Target",
-    "Unknown",
-    "UpdateLookup",
-]

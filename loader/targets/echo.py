@@ -2,7 +2,7 @@
 
 Source: Ozari's answers repeat `fields` as they were sent ([D] OZ-ins, OZ-upd); whether the row was read again is [N], so a
 changed value is shown, and never makes a record ambiguous. Only two things prove a foreign answer: a stamp or key that
-differs, or, where the record has neither, no sent field at all that comes back alike.
+differs; or, for a record with neither, that not one sent field comes back alike.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Said(NamedTuple):
 
 
 def read_limits(headers: Mapping[str, str]) -> Said | None:
-    """Read the limit out of an answer's headers (names in lower case); None where none is there or none makes sense."""
+    """Read the limit out of an answer's headers (names in lower case); None if none is there or none makes sense."""
     for family in _FAMILIES:
         if family + "-limit" in headers or (family == "ratelimit" and family in headers):
             said = _read(family, headers)

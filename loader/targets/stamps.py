@@ -39,5 +39,5 @@ class Stamps:
         return self.opening + stamp.encode() + b'",' + data[1:]
 
     def taken(self) -> Rejected:
-        """Refuse a line that has a value where the stamp belongs."""
+        """Refuse a line that has a value in the stamp's field already."""
         return Rejected("map", "stamp", "the line already has a value in the stamp's field")

@@ -29,9 +29,8 @@ class Transport(Protocol):
     async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
         """Send the request and read its answer. Errors: none but CancelledError.
 
-        `follow` saves the way back to whoever sent, and the one from there; a transport need not ask it. It is asked only where
-        the answer was whole; what it returns is sent at once like any request, on the same connection or on another. Returned
-        is the reply to the last one.
+        A transport may ask `follow` for the next request instead of returning, which saves waking the sender's task. It asks
+        only behind a whole answer. Returns the reply to the last request sent.
         """
         ...
 

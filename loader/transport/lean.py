@@ -4,17 +4,17 @@ What a session does for each request anew (merge headers, build a request and an
 task) is done once here: the head of each path is built beforehand, and a request is that head, its length, and the body.
 TLS, DNS, happy eyeballs, the wire parser and all its limits are aiohttp's own.
 
-Laws, the same as the session's (see `transport`):
-- `send` never raises, save for cancellation. A status counts only where the parser read it from an answer.
+Laws, the same as the session's (see `session`):
+- `send` never raises, except for cancellation. A status counts only if the parser read it from an answer.
 - `is_sent` is a flag of ours, set before the first byte is handed to the connection; nothing is written before.
 - Nothing is ever sent twice: there is no code here that could.
 - No redirect, no cookie, no password from the environment, no decompression, no unbounded read. It knows no proxy:
-  `transport.choose_transport` takes the session for that.
+  `choose.choose_transport` takes the session for that.
 - Every address is compared with the origin fixed at the start.
 - A connection is used again only after a whole exchange, only for four idle seconds, and only if it was silent meanwhile.
 
 `ResponseHandler` and `TCPConnector.connect` are no public interface of aiohttp. So its version is bounded, the whole
-transport contract runs for this one too, and `lean_parts` tries the parts out before a run relies on them.
+transport contract runs for this one too, and `lean_protocol` tries the parts out before a run relies on them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class LeanTransport:
         self._door = ClientRequest("POST", url, loop=self._loop)
         self._timeouts = timeouts_of(timeout_seconds)
         self._deadlines = Deadlines(self._loop, timeout_seconds)
-        self._means = Shared(self._loop, self._deadlines, max_answer_bytes(max_records), self._heads)
+        self._shared = Shared(self._loop, self._deadlines, max_answer_bytes(max_records), self._heads)
         # The one that was busy last goes next: few connections stay warm, the others grow old and are closed.
         self._idle: list[LeanConnection] = []
 
@@ -75,14 +75,14 @@ class LeanTransport:
         head = self._heads[request.method, request.path]
         if head is None:
             return NoResponse(is_sent=False, error=NOT_OURS, fatal_hint=CHECK_URL)
-        exchange = Exchange(self._means, None if request.is_alone else follow)
+        exchange = Exchange(self._shared, None if request.is_unpooled else follow)
         self._deadlines.begin(exchange)
-        line: LeanConnection | None = None
+        connection: LeanConnection | None = None
         is_whole = False
         try:
-            line = self._idle_line(is_alone=request.is_alone) or await self._new_line()
-            response = await exchange.run(line, head, request)
-            is_whole = response.is_whole and not request.is_alone
+            connection = self._idle_connection(is_unpooled=request.is_unpooled) or await self._new_connection()
+            response = await exchange.run(connection, head, request)
+            is_whole = response.is_whole and not request.is_unpooled
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, the flag alone says whether it was sent
@@ -90,8 +90,8 @@ class LeanTransport:
             return NoResponse(is_sent=exchange.is_sent, error=words, fatal_hint=fatal_hint(error))
         finally:
             self._deadlines.end(exchange)
-            if line is not None:
-                self._put_back(line, is_whole=is_whole)
+            if connection is not None:
+                self._put_back(connection, is_whole=is_whole)
         return response
 
     def drop_idle(self) -> None:
@@ -107,32 +107,32 @@ class LeanTransport:
 
     # --- connections ----------------------------------------------------------------------------------------------------
 
-    def _idle_line(self, *, is_alone: bool = False) -> LeanConnection | None:
-        if is_alone:
+    def _idle_connection(self, *, is_unpooled: bool = False) -> LeanConnection | None:
+        if is_unpooled:
             if self._idle:  # it counts against the limit too, so it makes room for a new one
-                self._idle.pop(0).connection.close()
+                self._idle.pop(0).close()
             return None
         oldest = self._loop.time() - KEEPALIVE_SECONDS
         while self._idle:
-            line = self._idle.pop()
-            if line.idle_since >= oldest and line.protocol.is_quiet():
-                return line
-            line.connection.close()
+            connection = self._idle.pop()
+            if connection.idle_since >= oldest and connection.protocol.is_quiet():
+                return connection
+            connection.close()
         return None
 
-    async def _new_line(self) -> LeanConnection:
+    async def _new_connection(self) -> LeanConnection:
         try:
             return LeanConnection(await self._connector.connect(self._door, traces=[], timeout=self._timeouts))
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
 
-    def _put_back(self, line: LeanConnection, *, is_whole: bool) -> None:
-        if is_whole and line.protocol.may_be_used():
-            line.idle_since = self._loop.time()
-            self._idle.append(line)
+    def _put_back(self, connection: LeanConnection, *, is_whole: bool) -> None:
+        if is_whole and connection.protocol.may_be_used():
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
         else:
-            line.connection.close()
+            connection.close()
 
     def _close_idle(self) -> None:
         while self._idle:
-            self._idle.pop().connection.close()
+            self._idle.pop().close()

@@ -1,13 +1,13 @@
 """A connection of the lean transport, and what one call of `send` has out on it: a request, and those that follow it.
 
-aiohttp's protocol and parser read the wire (`lean_parts`); they are asked, at the end of each turn of the loop, what they have
+aiohttp's protocol and parser read the wire (`lean_protocol`); they are asked, at the end of each turn of the loop, what they have
 read. Whole answers are dealt with right there, all of one turn together: no task is woken for them, and the requests that follow
 leave in the same turn. Whatever comes otherwise (an answer in pieces, a lost connection, an error of the parser) wakes the task
 that waits.
 
 Laws, beyond those of `lean`:
 - A request follows an answer only where that came whole, the connection says nothing more and is not closed: the same look that a
-  connection from the pool gets (`talking`).
+  connection from the pool gets (`readable`).
 - Every request has a parser of its own: what another answer has begun to say is never its beginning.
 """
 
@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import aiohttp
 from aiohttp.http_writer import StreamWriter
 
+from loader.end_of_turn import EndOfTurn
 from loader.model import Request, Response
 from loader.transport.base import Follow
 from loader.transport.http import JOINED_BYTES, NOT_OURS, SLICE_BYTES, Deadlines, is_encoded, read_capped
 from loader.transport.lean_protocol import Begun, Handler, whole_of
-from loader.transport.pool import ROUND, talking
+from loader.transport.pool import ROUND, readable
 from loader.transport.request_heads import Ends, Heads
 
 if TYPE_CHECKING:
@@ -40,38 +40,45 @@ BUFFERED_BYTES = 64 * 1024
 class LeanConnection:
     """A connection between two exchanges, or in one."""
 
-    __slots__ = ("connection", "idle_since", "protocol")
+    __slots__ = ("_pooled", "idle_since", "protocol")
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.protocol = cast("Handler", connection.protocol)
+    def __init__(self, pooled: Connection) -> None:
+        self._pooled = pooled
+        self.protocol = cast("Handler", pooled.protocol)
         self.idle_since = 0.0
 
+    def close(self) -> None:
+        self._pooled.close()
 
-@dataclass(slots=True)
+
 class Shared:
     """What the exchanges of a transport share. `heads`: see `Heads`."""
 
-    loop: asyncio.AbstractEventLoop
-    deadlines: Deadlines
-    max_answer_bytes: int
-    heads: Heads
-    heard: list[Exchange] = field(default_factory=list)
-    """Exchanges for which something came in this turn of the loop."""
-    ends: Ends = field(default_factory=Ends)
+    __slots__ = ("deadlines", "ends", "heads", "heard", "loop", "max_answer_bytes")
 
-    def look_at_heard(self) -> None:
-        """Look at some of them; hand over the answers that something may follow; then let that go."""
-        some, self.heard = self.heard[:ROUND], self.heard[ROUND:]
-        if self.heard:
-            self.loop.call_soon(self.look_at_heard)
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, max_answer_bytes: int, heads: Heads
+    ) -> None:
+        self.loop = loop
+        self.deadlines = deadlines
+        self.max_answer_bytes = max_answer_bytes
+        self.heads = heads
+        self.ends = Ends()
+        self.heard = EndOfTurn(loop, self._look_at)
+        """Exchanges for which something came in this turn of the loop."""
+
+    def _look_at(self, heard: list[Exchange]) -> None:
+        """Look at some of them; hand over the answers that something may follow; then send what follows."""
+        some = heard[:ROUND]
+        for later in heard[ROUND:]:
+            self.heard.add(later)
         now = self.loop.time()
         answered = [answered for exchange in some if (answered := exchange.look(now)) is not None]
-        loud = talking([line.protocol for _, line, _, _ in answered])
+        speaking = readable([connection.protocol for _, connection, _, _ in answered])
         quiet: list[Answered] = []
         for one in answered:
-            exchange, line, follow, response = one
-            if line.protocol.descriptor in loud:
+            exchange, connection, follow, response = one
+            if connection.protocol.descriptor in speaking:
                 exchange.wake(response)
                 continue
             try:
@@ -81,8 +88,8 @@ class Shared:
             else:
                 quiet.append(one)
         self.deadlines.begin(*[exchange for exchange, _, _, _ in quiet])
-        for exchange, line, follow, response in quiet:
-            exchange.go_on(line, follow, response)
+        for exchange, connection, follow, response in quiet:
+            exchange.go_on(connection, follow, response)
 
 
 Answered: TypeAlias = "tuple[Exchange, LeanConnection, Follow, Response]"
@@ -90,28 +97,28 @@ Answered: TypeAlias = "tuple[Exchange, LeanConnection, Follow, Response]"
 
 
 class Exchange:
-    """Requests one after another on one line, and the marks of the one that is out."""
+    """Requests one after another on one connection, and the marks of the one that is out."""
 
     __slots__ = (
         "_answer",
         "_follow",
-        "_means",
         "_sent_at",
+        "_shared",
         "_upload",
+        "connection",
         "due",
         "is_expired",
         "is_sent",
         "is_uploaded",
-        "line",
     )
 
-    def __init__(self, means: Shared, follow: Follow | None) -> None:
+    def __init__(self, shared: Shared, follow: Follow | None) -> None:
         self.due = 0.0
         self.is_expired = False
         self.is_sent = False
         self.is_uploaded = False
-        self.line: LeanConnection | None = None
-        self._means = means
+        self.connection: LeanConnection | None = None
+        self._shared = shared
         self._follow = follow
         self._sent_at = 0.0
         self._upload: asyncio.Task[None] | None = None
@@ -121,15 +128,15 @@ class Exchange:
     def expire(self) -> None:
         """Cut the connection: whoever reads from it or writes to it is woken by its loss."""
         self.is_expired = True
-        transport = self.line.protocol.transport if self.line is not None else None
+        transport = self.connection.protocol.transport if self.connection is not None else None
         if transport is not None:
             transport.abort()
 
-    async def run(self, line: LeanConnection, head: bytes, request: Request) -> Response:
+    async def run(self, connection: LeanConnection, head: bytes, request: Request) -> Response:
         """Send the request, and whatever follows; return the last answer. Errors: whatever ended the connection."""
-        self.line, protocol = line, line.protocol
-        self._answer = self._means.loop.create_future()
-        self._send(line, head, request)
+        self.connection, protocol = connection, connection.protocol
+        self._answer = self._shared.loop.create_future()
+        self._send(connection, head, request)
         protocol.exchange = self
         try:
             answer = await self._answer
@@ -141,32 +148,29 @@ class Exchange:
 
     def hear(self) -> None:
         """Have a look at the end of this turn: something has come."""
-        heard = self._means.heard
-        if not heard:
-            self._means.loop.call_soon(self._means.look_at_heard)
-        heard.append(self)
+        self._shared.heard.add(self)
 
     def look(self, now: float | None = None) -> Answered | None:
         """See what has come. Returned is a whole answer that something may follow; anything else wakes the task."""
-        answer, line, follow = self._answer, self.line, self._follow
-        if answer is None or line is None or answer.done():  # cancelled, or woken already
+        answer, connection, follow = self._answer, self.connection, self._follow
+        if answer is None or connection is None or answer.done():  # cancelled, or woken already
             return None
-        protocol = line.protocol
+        protocol = connection.protocol
         try:
             begun = protocol.next_answer()
             if begun is None:
                 return None
-            response = self._whole(*begun, now or self._means.loop.time())
+            response = self._whole(*begun, now or self._shared.loop.time())
         except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
             self.fail(error)
             return None
         is_whole = response is not None and response.is_complete and response.is_upload_complete
         if is_whole and follow is not None and response is not None and not self.is_expired and protocol.may_go_on():
-            return self, line, follow, response
+            return self, connection, follow, response
         self.wake(response or begun)
         return None
 
-    def go_on(self, line: LeanConnection, follow: Follow, response: Response) -> None:
+    def go_on(self, connection: LeanConnection, follow: Follow, response: Response) -> None:
         """Let the request leave that follows the answer, where there is one; else wake the task."""
         try:
             request = follow.next()
@@ -174,17 +178,17 @@ class Exchange:
                 self.wake(response)
                 return
             self.is_sent = self.is_uploaded = False
-            head = self._means.heads[request.method, request.path]
+            head = self._shared.heads[request.method, request.path]
             if head is None:
                 raise ValueError(NOT_OURS)
-            self._send(line, head, request)
+            self._send(connection, head, request)
         except Exception as error:  # noqa: BLE001 -- raised where the answer is waited for
             self.fail(error)
 
     def wake(self, answer: Response | Begun) -> None:
         """Wake the task with an answer; what comes from now on is nobody's."""
-        if self.line is not None:
-            self.line.protocol.exchange = None
+        if self.connection is not None:
+            self.connection.protocol.exchange = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(answer)
 
@@ -198,37 +202,37 @@ class Exchange:
         body, headers = whole_of(content), message.headers
         if body is None:
             return None
-        is_complete = len(body) <= self._means.max_answer_bytes and not is_encoded(headers)
+        is_complete = len(body) <= self._shared.max_answer_bytes and not is_encoded(headers)
         # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
         return Response(message.code, headers, body, is_complete, self.is_uploaded, now - self._sent_at)
 
     async def _read(self, message: RawResponseMessage, content: StreamReader) -> Response:
         """Read the rest of an answer that comes in pieces."""
         is_uploaded = self.is_uploaded
-        body, is_complete = await read_capped(content, self._means.max_answer_bytes)
+        body, is_complete = await read_capped(content, self._shared.max_answer_bytes)
         headers = cast("Mapping[str, str]", message.headers)
         is_complete = is_complete and not is_encoded(headers)
-        seconds = self._means.loop.time() - self._sent_at
+        seconds = self._shared.loop.time() - self._sent_at
         return Response(message.code, headers, body, is_complete, is_uploaded, seconds)
 
-    def _send(self, line: LeanConnection, head: bytes, request: Request) -> None:
+    def _send(self, connection: LeanConnection, head: bytes, request: Request) -> None:
         """Hand the request over, a large one beside the reading of its answer. Errors: before the first byte only."""
-        protocol, body = line.protocol, request.body
+        protocol, body = connection.protocol, request.body
         protocol.expect()
         transport = protocol.transport
         if self.is_expired or transport is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError
         size = len(body)
-        end = self._means.ends[size or request.method]
+        end = self._shared.ends[size or request.method]
         self.is_sent = True
-        self._sent_at = self._means.loop.time()
+        self._sent_at = self._shared.loop.time()
         if size <= JOINED_BYTES:
             transport.write(head + end + body)
         elif size <= BUFFERED_BYTES:
             transport.writelines((head + end, body))
         else:
-            writer = StreamWriter(protocol, self._means.loop)
-            self._upload = self._means.loop.create_task(self._send_slices(writer, head + end, body))
+            writer = StreamWriter(protocol, self._shared.loop)
+            self._upload = self._shared.loop.create_task(self._send_slices(writer, head + end, body))
             return
         self.is_uploaded = True
 

@@ -180,7 +180,7 @@ def has_working_parts(loop: asyncio.AbstractEventLoop) -> bool:
         if not {"req", "traces", "timeout"} <= set(connect) or not set(_RESPONSE_PARAMETERS) <= set(parameters):
             return False
         if "_factory" not in aiohttp.BaseConnector.__init__.__code__.co_names:
-            return False  # what `connector` sets to get connections that say what has come
+            return False  # what `pool` sets to get connections that say what has come
         if not set(vars(ResponseHandler)["should_close"].fget.__code__.co_names) <= _ASKED:
             return False  # there is more to ask than `may_go_on` does
         return _reads_answers(loop)

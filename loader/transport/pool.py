@@ -42,7 +42,7 @@ HAS_REUSE_HOOK = (
     and all(hasattr(ResponseHandler, name) for name in ("_reading_paused", "_buffer_paused"))
 )
 
-IS_ALONE: ContextVar[bool] = ContextVar("loader_request_is_alone", default=False)
+IS_UNPOOLED: ContextVar[bool] = ContextVar("loader_request_is_unpooled", default=False)
 """Set while a request that needs a new connection asks for one: aiohttp's own arguments have no room for that."""
 
 
@@ -66,7 +66,7 @@ class WatchedProtocol(ResponseHandler):
 
     def is_quiet(self) -> bool:
         """Say whether it is open and has said nothing since its last answer."""
-        return self.may_be_used() and not talking((self,))
+        return self.may_be_used() and not readable((self,))
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- aiohttp's interface
         """Read on. Each piece of an answer asks for that, though hardly one has paused the reading."""
@@ -74,8 +74,8 @@ class WatchedProtocol(ResponseHandler):
             super().resume_reading(resume_parser)
 
 
-def talking(protocols: Iterable[WatchedProtocol]) -> set[int]:
-    """Return the descriptors of those, all open, on which something can be read that nobody has read: a word, or the end."""
+def readable(protocols: Iterable[WatchedProtocol]) -> set[int]:
+    """Return the descriptors of those connections, all open, on which something waits to be read: data, or the end."""
     poller = select.poll()
     for protocol in protocols:
         if protocol.descriptor is not None:
@@ -97,7 +97,7 @@ class CheckedConnector(aiohttp.TCPConnector):
             self._factory = cast("partial[ResponseHandler]", partial(handler, loop=self._loop))
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        return None if IS_ALONE.get() else await super()._get(key, traces)
+        return None if IS_UNPOOLED.get() else await super()._get(key, traces)
 
     def retire_connections(self) -> None:
         """Let no connection that is open now carry another request: idle ones close, busy ones close after their answer."""

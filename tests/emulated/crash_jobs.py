@@ -165,7 +165,7 @@ class Job:
         if self.kind.is_exact and report["ambiguous"]:
             wrong.append(f"{report['ambiguous']} records are ambiguous: {self._ambiguous()}")
         with read_run_directory(self.run) as reader:
-            if list(reader.state.open_windows()):
+            if list(reader.state.unresolved_windows()):
                 wrong.append("a window is open after a clean end")
             counts = reader.state.counts
             wrong += [

@@ -110,7 +110,7 @@ class RawServer:
 
 
 @contextlib.asynccontextmanager
-async def serve(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+async def serve(script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[RawServer]:
     """Run the script for every connection."""
     state = RawServer()
 
@@ -129,9 +129,9 @@ async def serve(script: Script, tls: ssl.SSLContext | None = None) -> AsyncItera
         state.tasks.add(task)
         task.add_done_callback(state.tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(accept, host, 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    state.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    state.url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     try:
         yield state
     finally:

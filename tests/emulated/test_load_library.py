@@ -147,7 +147,7 @@ async def test_a_consumer_that_leaves_stops_the_load_and_it_resumes(tmp_path: Pa
     with running(plan_of(SLOW)) as emulator:
         loading = begin(emulator, source, tmp_path / "run", rate=300.0)
         outcomes = aiter(loading)
-        async with contextlib.aclosing(outcomes):  # type: ignore[type-var]  # __aiter__ is an async generator
+        async with contextlib.aclosing(outcomes):
             async for done in outcomes:
                 if done.line >= 40:
                     break

@@ -31,6 +31,7 @@ from tests.emulated.loading import (
     keyed,
     plan_of,
     records_of,
+    rows_of,
     run,
     start,
     told,
@@ -160,6 +161,40 @@ def test_a_second_signal_ends_at_once_and_a_resume_finds_out(emulator: Emulator,
     done = command(*words)
     assert (done.returncode, told(done)["created"], told(done)["ambiguous"]) == (0, COUNT, 0)
     assert audit(emulator, directory, keyed(COUNT)) == []
+
+
+def doubted(log: Path) -> list[int]:
+    """Return the lines for whose doubt the last execution has written a reason so far."""
+    entries = [json.loads(line) for line in log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    opened = max(entry["n"] for entry in entries if entry["t"] == "opened")
+    lines = [entry["lines"] for entry in entries if entry["t"] == "doubt" and entry["n"] > opened]
+    return [line for some in lines for line in some]
+
+
+def test_why_a_record_is_in_doubt_is_known_after_a_kill(emulator: Emulator, tmp_path: Path) -> None:
+    source, directory = write(tmp_path / "source", records_of(40)), tmp_path / "run"
+    log = directory / "checkpoint.log"
+    lost = {"kind": "close", "when": "before", "operations": ["insert"], "every": 10}
+    emulator.set_faults(*plan_of(lost).faults)
+    words = words_of(emulator, source, directory, "--key", "fcode", "--settle", "60")
+    words[words.index("--concurrency") + 1] = "1"
+    listed: list[dict[int, str]] = []
+    for execution in (1, 2, 3):  # a later execution does not know better, and says what the first one knew
+        child = start(*words)
+        wait_for(lambda: log.exists() and log.read_bytes().count(b'"opened"') == execution, child)  # noqa: B023 - at once
+        wait_for(lambda: len(doubted(log)) == 4, child)
+        child.kill()
+        child.communicate(timeout=60)
+        assert child.returncode == -signal.SIGKILL
+        rows = rows_of(command("ambiguous", directory))
+        listed.append({row["line"]: row["message"] for row in rows if "no outcome was written" not in row["message"]})
+    assert set(listed[0]) == {10, 20, 30, 40}
+    assert all("Disconnected" in reason for reason in listed[0].values())
+    assert listed[1] == listed[2] == listed[0]
+    done = command(*words, "--settle", "0.2")
+    assert (done.returncode, told(done)["created"], told(done)["ambiguous"]) == (0, 40, 0)
+    assert audit(emulator, directory, keyed(40)) == []
+    assert rows_of(command("ambiguous", directory)) == []
 
 
 def test_a_finished_run_that_is_repeated_sends_nothing(emulator: Emulator, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from tests.emulated.loading import (
 )
 from tests.unit.reading.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES
 from tests.unit.reading.encoders import COMPRESSORS
+from tests.unit.reading.left_open import generators_left_open
 
 STAMPED = OzariInsert(TABLE, stamp="fstamp")
 COUNT = 60
@@ -78,6 +79,14 @@ async def test_every_form_of_source_is_gone_on_with(tmp_path: Path, form: str) -
         assert closes(report)
         assert (report.created, len(facts(emulator, "insert"))) == (COUNT, COUNT)
         assert audit(emulator, tmp_path / "run", {place(n): f"K{n}" for n in range(1, COUNT + 1)}) == []
+
+
+async def test_a_limit_closes_the_source_that_it_leaves(tmp_path: Path) -> None:
+    source = write(tmp_path / "source", records_of(COUNT))
+    with running() as emulator, generators_left_open() as left:
+        report = await run(emulator, INSERT, source, tmp_path / "run", max_lines=COUNT // 2)
+    assert report.created == COUNT // 2
+    assert left == []
 
 
 async def test_several_sources_are_gone_on_with(tmp_path: Path) -> None:

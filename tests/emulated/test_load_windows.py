@@ -26,7 +26,7 @@ def intended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     async def watched(log: CheckpointLog, windows: Sequence[Window]) -> None:
         await intend(log, windows)
-        lanes = log.state.lanes.values()
+        lanes = log.state.sources.values()
         calls.append((len(windows), sum(live.unresolved for lane in lanes for live in lane.windows.values())))
 
     monkeypatch.setattr(CheckpointLog, "intend", watched)

@@ -18,15 +18,15 @@ import pytest
 
 from loader import CanbusAdd, LoaderError, OzariInsert
 from loader.checkpoint import read_run_directory
+from loader.checkpoint.notes import Notes
 from loader.delivery import breaker
 from loader.emulator import Emulator, running
 from loader.errors import LogStorageFailed
-from loader.reading import readers
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
 from loader.reconcile import proof
 from loader.reconcile import reconciler as reconcile
-from loader.runs.directory import UNSENT_NOTE
+from loader.runs import opening
 from tests.emulated.loading import (
     INSERT,
     TABLE,
@@ -181,7 +181,7 @@ async def test_a_crash_while_unsent_lines_are_sent_doubles_none(tmp_path: Path) 
         report = await run(emulator, KEYED, source, tmp_path / "run", concurrency=4)
         assert (report.state, report.reason, report.ambiguous) == ("stopped", "credentials", 0)
         with read_run_directory(tmp_path / "run") as reader:
-            assert reader.state.notes[UNSENT_NOTE]
+            assert Notes(reader.state.notes).unsent
         hang = {"kind": "hang", "when": "after", "operations": ["insert"]}
         emulator.set_faults(*plan_of(hang).faults)
         task = asyncio.create_task(
@@ -246,7 +246,7 @@ async def test_an_open_line_that_changed_is_not_sent(tmp_path: Path) -> None:
     with running(plan_of(refused)) as emulator:
         await run(emulator, INSERT, source, tmp_path / "run", concurrency=4)
         with read_run_directory(tmp_path / "run") as reader:
-            line = max(line for live in reader.state.open_windows() for line in live.unresolved_lines())
+            line = max(line for live in reader.state.unresolved_windows() for line in live.unresolved_lines())
         status, lines = source.stat(), source.read_bytes().splitlines(keepends=True)
         lines[line - 1] = lines[line - 1].replace(b"old", b"new", 1)
         source.write_bytes(b"".join(lines))
@@ -270,7 +270,7 @@ async def load_pipe(
     ours, theirs = os.pipe()
     os.write(theirs, data)
     os.close(theirs)
-    monkeypatch.setattr(readers, "StandardInput", lambda spool: StandardInput(spool, ours))
+    monkeypatch.setattr(opening, "StandardInput", lambda spool: StandardInput(spool, ours))
     try:
         return await run(emulator, target, Path("-"), directory)
     finally:

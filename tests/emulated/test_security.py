@@ -193,6 +193,7 @@ sys.exit(app.main(sys.argv[1:]))
 """
 CRASHES = [
     ("transport.session", "SessionTransport", "send", "async def", "ValueError"),
+    ("transport.lean", "LeanTransport", "send", "async def", "ValueError"),
     ("delivery.sender", "Sender", "send", "async def", "KeyError"),
     ("checkpoint", "CheckpointLog", "settle", "def", "RuntimeError"),
     ("pipeline.execution", "Execution", "report", "def", "TypeError"),
@@ -205,6 +206,7 @@ def test_a_crash_shows_no_secret(tmp_path: Path, module: str, owner: str, method
     with hostile(welcome) as server:
         words = ["ozari", "insert", source_of(tmp_path, 3), "--table", "tcity", "--run", tmp_path / "run"]
         logged = ["--log-file", str(tmp_path / "log")] if method == "send" else []
+        logged += ["--transport", "session"] if owner == "SessionTransport" else []
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, words), "--base-url", server.url, "-v", *logged],
             env=os.environ | ENVIRONMENT,

@@ -24,7 +24,7 @@ from tests.emulated.raw_server import Line, RawServer, answer, serve
 from tests.emulated.transport_contract import SMALL, TRANSPORTS, opened
 
 COUNT = 60
-ALONE = Request("POST", "/records", b"alone", is_alone=True)
+ALONE = Request("POST", "/records", b"alone", is_unpooled=True)
 
 
 @pytest.fixture(params=sorted(TRANSPORTS))

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from loader.model import NoResponse, Request, Response
+from loader.transport.http import build_url
 from loader.transport.lean import LeanTransport
-from loader.transport.session import build_url
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import (
     DELETE,
@@ -109,6 +109,46 @@ async def test_a_whole_exchange(make: Callable[..., Any]) -> None:
     assert post.header("expect") is None
     assert (get.line, get.body) == ("GET /api/records HTTP/1.1", b"")
     assert (delete.line, delete.body) == ("DELETE /api/records HTTP/1.1", DELETE.body)
+
+
+async def test_an_address_may_be_of_ipv6(make: Callable[..., Any]) -> None:
+    async def script(line: Line) -> None:
+        for _ in range(2):
+            seen = await line.request()
+            await line.send(answer(seen.body))
+
+    async with serve(script, host="::1") as server, opened(make, server.url) as transport:
+        replies = [await transport.send(request) for request in (SMALL, DELETE)]
+    assert [isinstance(reply, Response) and reply.body for reply in replies] == [SMALL.body, DELETE.body]
+    assert {seen.header("host") for seen in server.requests} == {server.url.removeprefix("http://")}
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["new", "used"])
+async def test_a_slow_upload_loses_nothing(
+    is_first: bool, make: Callable[..., Any], tls: ssl.SSLContext | None
+) -> None:
+    async def script(line: Line) -> None:
+        if not is_first:
+            await line.request()
+            await line.send(answer())
+        head = await line.head()
+        for _ in range(3):  # the client's buffer is full meanwhile
+            line.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket transport reads too
+            await asyncio.sleep(0.05)
+            line.writer.transport.resume_reading()  # type: ignore[attr-defined]  # see above
+            await asyncio.sleep(0.005)
+        await line.request(head)
+        await line.send(answer())
+
+    async with serve(script, tls) as server, opened(make, server.url) as transport:
+        if not is_first:
+            assert isinstance(await transport.send(SMALL), Response)
+        reply = await transport.send(LARGE)
+    assert isinstance(reply, Response)
+    assert reply.is_whole
+    assert server.requests[-1].body == LARGE.body
+    assert server.connections == 1
 
 
 async def test_eight_mebibytes_arrive_as_they_were(make: Callable[..., Any]) -> None:

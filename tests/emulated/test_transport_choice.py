@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
@@ -12,11 +13,12 @@ from aiohttp.streams import StreamReader
 from loader.errors import UsageError
 from loader.model import NoResponse, Request, Response
 from loader.settings import TransportName
+from loader.transport.choose import choose_transport
 from loader.transport.http import Deadlines
 from loader.transport.lean import LeanTransport
 from loader.transport.lean_connection import Exchange
 from loader.transport.lean_protocol import Handler, has_working_parts
-from loader.transport.session import SessionTransport, choose_transport
+from loader.transport.session import SessionTransport
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import HEADERS, LARGE, SHORT, SMALL, opened
 
@@ -24,20 +26,21 @@ URL = "http://127.0.0.1:9"
 
 
 @pytest.mark.parametrize(
-    "name, rate, proxy, expected",
+    "name, proxy, expected",
     [
-        ("auto", None, None, SessionTransport),
-        ("auto", 2_000.0, None, SessionTransport),
-        ("auto", 2_001.0, None, LeanTransport),
-        ("auto", 9_000.0, "http://127.0.0.1:8", SessionTransport),
-        ("session", 9_000.0, None, SessionTransport),
-        ("lean", None, None, LeanTransport),
-        ("lean", 9_000.0, "http://127.0.0.1:8", SessionTransport),
+        ("auto", None, LeanTransport),
+        ("auto", "http://127.0.0.1:8", SessionTransport),
+        ("session", None, SessionTransport),
+        ("session", "http://127.0.0.1:8", SessionTransport),
+        ("lean", None, LeanTransport),
+        ("lean", "http://127.0.0.1:8", SessionTransport),
     ],
 )
-async def test_who_gets_which(name: TransportName, rate: float | None, proxy: str | None, expected: type) -> None:
-    chosen = choose_transport(name, URL, HEADERS, rate_per_second=rate, proxy=proxy, concurrency=1, timeout_seconds=1)
+async def test_who_gets_which(name: TransportName, proxy: str | None, expected: type) -> None:
+    warnings: list[str] = []
+    chosen = choose_transport(name, URL, HEADERS, proxy=proxy, concurrency=1, timeout_seconds=1, warn=warnings.append)
     assert type(chosen) is expected
+    assert warnings == []
     await chosen.close()
 
 
@@ -76,14 +79,19 @@ def asks_something_more(self: Any) -> bool:
         (Handler, "next_answer", None),
     ],
 )
+@pytest.mark.parametrize("asked", ["auto", "lean"])
 async def test_other_parts_are_found_out_and_the_session_takes_over(
-    owner: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
+    asked: TransportName, owner: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    warnings: list[str] = []
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, broken)
         assert not has_working_parts(asyncio.get_running_loop())
-        chosen = choose_transport("lean", URL, HEADERS, concurrency=1, timeout_seconds=1)
+        chosen = choose_transport(asked, URL, HEADERS, concurrency=1, timeout_seconds=1, warn=warnings.append)
     assert type(chosen) is SessionTransport
+    assert warnings == [
+        f"aiohttp {aiohttp.__version__} does not work with the lean transport: requests go through the slower session"
+    ]
     await chosen.close()
 
 
@@ -157,14 +165,14 @@ async def test_a_connect_that_outlives_the_attempt_sends_nothing(monkeypatch: py
         await line.send(answer())
 
     async with serve(script) as server, opened(LeanTransport, server.url, timeout_seconds=SHORT) as transport:
-        connect = transport._new_line
+        connect = transport._new_connection
 
         async def slow() -> Any:
             line = await connect()
             await asyncio.sleep(2 * SHORT)
             return line
 
-        monkeypatch.setattr(transport, "_new_line", slow)
+        monkeypatch.setattr(transport, "_new_connection", slow)
         reply = await transport.send(SMALL)
     assert isinstance(reply, NoResponse)
     assert not reply.is_sent

@@ -1,7 +1,7 @@
 """What follows an answer: only after a whole one, only on a connection that is as good as a pooled one.
 
-The lean transport goes on at once, on the connection that brought the answer. A session takes any from its pool, or a new one, so
-what ends the one that brought the answer does not matter to it.
+The lean transport goes on at once, on the connection that brought the answer. A session is not asked to: each request is sent by
+a call of its own, on any connection from its pool, or a new one. What ends the one that brought the answer does not matter to it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from loader.model import NoResponse, Request, Response
+from loader.transport.base import Follow
 from loader.transport.lean import LeanTransport
 from loader.transport.session import SessionTransport
 from tests.emulated.raw_server import Line, answer, serve
@@ -23,9 +24,24 @@ Make = Callable[..., Any]
 Script = Callable[[Line], object]
 
 
+class DrivenSession(SessionTransport):
+    """A session with what a sender does around it: it asks for the next request itself, and sends that by another call."""
+
+    async def send(self, request: Request, follow: Follow | None = None) -> Response | NoResponse:
+        while True:
+            reply = await super().send(request, follow)
+            if follow is None or request.is_unpooled or isinstance(reply, NoResponse) or not reply.is_whole:
+                return reply
+            follow.take(reply)
+            following = follow.next()
+            if following is None:
+                return reply
+            request = following
+
+
 @pytest.fixture(params=sorted(TRANSPORTS))
 def make(request: pytest.FixtureRequest) -> Make:
-    return TRANSPORTS[request.param]
+    return DrivenSession if request.param == "session" else TRANSPORTS[request.param]
 
 
 def post(number: int) -> Request:
@@ -74,8 +90,17 @@ async def test_many_may_do_so_at_once(make: Make, tls: ssl.SSLContext | None) ->
     assert server.connections == 4
 
 
+async def test_a_session_asks_nobody(tls: ssl.SSLContext | None) -> None:
+    following = Following(post(2))
+    async with serve(echo, tls) as server, opened(SessionTransport, server.url) as transport:
+        reply = await transport.send(post(1), following)
+    assert isinstance(reply, Response)
+    assert reply.body == post(1).body
+    assert (following.answers, len(following.requests)) == ([], 1)
+
+
 async def test_all_answers_of_a_turn_are_taken_before_the_first_request_is_asked_for(
-    make: Make, tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | None,
 ) -> None:
     class Noting(Following):
         def take(self, response: Response) -> None:
@@ -98,7 +123,7 @@ async def test_all_answers_of_a_turn_are_taken_before_the_first_request_is_asked
     events: list[str] = []
     waiting: list[tuple[Line, bytes]] = []
     followings = [Noting(post(10 * lane + 2)) for lane in range(4)]
-    async with serve(script, tls) as server, opened(make, server.url) as transport:
+    async with serve(script, tls) as server, opened(LeanTransport, server.url) as transport:
         first = [post(10 * lane + 1) for lane in range(4)]
         await asyncio.gather(*(transport.send(one, follow) for one, follow in zip(first, followings, strict=True)))
     for lane, following in enumerate(followings):
@@ -284,7 +309,7 @@ async def test_nothing_follows_an_answer_that_came_before_its_request_was_there(
 async def test_a_request_that_goes_alone_is_followed_by_nothing(make: Make, tls: ssl.SSLContext | None) -> None:
     following = Following(post(2))
     async with serve(echo, tls) as server, opened(make, server.url) as transport:
-        alone = Request("POST", "/records", b"{}", is_alone=True)
+        alone = Request("POST", "/records", b"{}", is_unpooled=True)
         assert isinstance(await transport.send(alone, following), Response)
         assert isinstance(await transport.send(post(3)), Response)
     assert following.answers == []
@@ -311,7 +336,7 @@ async def test_a_connection_that_is_to_be_dropped_carries_nothing_more(make: Mak
         following = Dropping(post(2))
         await transport.send(post(1), following)
         await transport.send(post(3))
-    is_lean = make is not SessionTransport
+    is_lean = make is not DrivenSession
     # There what was asked for goes once more, and behind it the connection is closed; a session's are all in the pool by then.
     assert following.answers == [post(1).body, post(2).body][: 1 if is_lean else 2]
     assert [seen.body for seen in server.requests] == [post(1).body, post(2).body, post(3).body]
@@ -342,12 +367,12 @@ async def test_a_cancelled_task_leaves_a_connection_that_nobody_uses(make: Make,
     assert server.connections == 2
 
 
-async def test_what_the_callback_cannot_bear_ends_the_exchange(make: Make) -> None:
+async def test_what_the_callback_cannot_bear_ends_the_exchange() -> None:
     class Failing(Following):
         def next(self) -> Request | None:
             raise RuntimeError
 
-    async with serve(echo) as server, opened(make, server.url) as transport:
+    async with serve(echo) as server, opened(LeanTransport, server.url) as transport:
         reply = await transport.send(post(1), Failing())
         assert isinstance(reply, NoResponse)
         assert reply.is_sent
@@ -358,7 +383,7 @@ async def test_what_the_callback_cannot_bear_ends_the_exchange(make: Make) -> No
 @pytest.mark.parametrize("script", [closes_without_a_word, says_that_it_closes, speaks_http_1_0, answers_twice_at_once])
 async def test_a_session_goes_on_where_it_can(script: Script, tls: ssl.SSLContext | None) -> None:
     following = Following(post(2), post(3))
-    async with serve(script, tls) as server, opened(SessionTransport, server.url) as transport:  # type: ignore[arg-type]  # a coroutine function
+    async with serve(script, tls) as server, opened(DrivenSession, server.url) as transport:  # type: ignore[arg-type]  # a coroutine function
         reply = await transport.send(post(1), following)
         assert isinstance(reply, Response)
     assert following.answers == [post(number).body for number in (1, 2, 3)]
@@ -369,7 +394,7 @@ async def test_a_session_goes_on_where_it_can(script: Script, tls: ssl.SSLContex
 @pytest.mark.parametrize("script", [compresses, says_too_much])
 async def test_a_session_goes_on_behind_whole_answers_only(script: Script, tls: ssl.SSLContext | None) -> None:
     following = Following(post(2))
-    async with serve(script, tls) as server, opened(SessionTransport, server.url) as transport:  # type: ignore[arg-type]  # a coroutine function
+    async with serve(script, tls) as server, opened(DrivenSession, server.url) as transport:  # type: ignore[arg-type]  # a coroutine function
         assert isinstance(await transport.send(post(1), following), Response)
     assert following.answers == []
     assert len(server.requests) == 1

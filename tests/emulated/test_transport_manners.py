@@ -12,7 +12,8 @@ import pytest
 from loader.errors import UsageError
 from loader.model import Response
 from loader.transport.base import Transport
-from loader.transport.session import MAX_ANSWER_BYTES, SessionTransport
+from loader.transport.http import MAX_ANSWER_BYTES
+from loader.transport.session import SessionTransport
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import (
     HEADERS,

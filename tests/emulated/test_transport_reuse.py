@@ -168,14 +168,11 @@ async def test_a_server_that_speaks_first_is_not_tried_for_ever(
     assert server.connections == 1
 
 
-@pytest.mark.parametrize(
-    "missing", ["loader.transport.pool.HAS_REUSE_HOOK", "loader.transport.attempt.CAN_MAKE_ANSWERS"]
-)
 @pytest.mark.parametrize("request_", [SMALL, GET, DELETE], ids=["POST", "GET", "DELETE"])
-async def test_where_a_private_part_is_missing_aiohttp_writes_the_request(
-    missing: str, request_: Request, monkeypatch: pytest.MonkeyPatch
+async def test_where_a_private_part_is_missing_each_connection_is_used_once(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(missing, False)
+    monkeypatch.setattr("loader.transport.pool.HAS_REUSE_HOOK", False)
     async with serve(echo) as server, opened(SessionTransport, server.url) as transport:
         await transport.send(GET)
         speak(server.lines[0])

@@ -18,7 +18,8 @@ from typing import Any, Literal
 from aiohttp.abc import AbstractResolver
 
 from loader.model import Request
-from loader.transport.session import SessionTransport, choose_transport
+from loader.transport.choose import choose_transport
+from loader.transport.session import SessionTransport
 from tests.emulated.raw_server import AUTHORITY, Line, Script, answer
 
 OUTLIVES = 30.0

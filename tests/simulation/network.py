@@ -151,7 +151,7 @@ class Wire:
             reply = await self._send_one(request)
             if (
                 follow is None
-                or request.is_alone
+                or request.is_unpooled
                 or not isinstance(reply, Response)
                 or not reply.is_whole
                 or self.is_dead
@@ -162,7 +162,7 @@ class Wire:
             following = await self._following(follow, reply)
             if following is None:
                 return reply
-            if following.is_alone:
+            if following.is_unpooled:
                 self.complaints.append("a request that goes alone followed another one")
             request = following
 

@@ -16,12 +16,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loader.model import Chunk, Created, Record, Rejected, Response, Settled
-from loader.redaction import plain_json, secret_forms
-from loader.report.log_file import Scrubber
+from loader.redaction import Redactor, plain_json, secret_forms
+from loader.report.log_file import SHORTEST_SECRET
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, OzariUpdate, Secret
-from loader.targets import build_canbus_records, build_target
-from loader.targets.answers import Redactor
 from loader.targets.base import Identity
+from loader.targets.registry import build_canbus_records, build_target
 from loader.transport.session import SessionTransport
 
 SECRET = 'q"u/o\\te %+é7f3a9cCORE'
@@ -53,7 +52,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_secret_is_taken_out_in_every_form(way: str) -> None:
     text = f"before {WAYS[way](SECRET)} after"
-    for shown in (Redactor(SECRET)(text), Scrubber([SECRET]).clean(text)):
+    for shown in (Redactor((Secret(SECRET),))(text), Redactor((Secret(SECRET),), SHORTEST_SECRET).clean(text)):
         assert "***" in shown
         assert "7f3a9cCORE" not in shown
         assert shown.startswith("before ")
@@ -69,14 +68,14 @@ def test_a_secret_is_taken_out_in_every_form(way: str) -> None:
 )
 def test_no_form_of_any_secret_stays(secret: str, way: str) -> None:
     written = WAYS[way](secret)
-    assert written not in Redactor(secret).clean(f"<{written}>")
+    assert written not in Redactor((Secret(secret),)).clean(f"<{written}>")
 
 
 @pytest.mark.parametrize("secret", ["", "a", "ab", "12"])
 def test_short_secrets_do_not_shred_texts(secret: str) -> None:
     assert all(secret_forms([secret])) or secret == ""
-    assert Redactor(secret)("record 4711 was refused").replace("***", secret) == "record 4711 was refused"
-    assert Redactor(secret).are_clean(["4711", "12", "ab12"])
+    assert Redactor((Secret(secret),))("record 4711 was refused").replace("***", secret) == "record 4711 was refused"
+    assert Redactor((Secret(secret),)).are_clean(["4711", "12", "ab12"])
 
 
 def test_objects_that_hold_secrets_show_none() -> None:
@@ -94,7 +93,14 @@ def test_objects_that_hold_secrets_show_none() -> None:
         build_target(OzariUpdate("t", match=("a",)), OZARI, "run"),
         build_target(CanbusAdd(user="u"), CANBUS, "run"),
     ]
-    held = [OZARI, CANBUS, Redactor(*CORES), Scrubber(CORES), build_canbus_records(CANBUS), *targets]
+    held = [
+        OZARI,
+        CANBUS,
+        Redactor(map(Secret, CORES)),
+        Redactor(map(Secret, CORES), SHORTEST_SECRET),
+        build_canbus_records(CANBUS),
+        *targets,
+    ]
     held += [target.headers for target in targets] + [target.preflight() for target in targets]
     held.append(targets[2].encode(Chunk((RECORD,))))
     texts = [f"{value!r} {value!s} {value}" for value in held] + asyncio.run(transport_texts())

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+from loader.runtime import Runtime
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -38,3 +42,18 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Let a test run in virtual time."""
+
+    @wraps(test)
+    def run(*arguments: P.args, **named: P.kwargs) -> None:
+        run_virtual(test(*arguments, **named))
+
+    return run
+
+
+def loop_runtime(**others: Any) -> Runtime:
+    """Make a runtime with the running loop's own clock, which may be a virtual one."""
+    return Runtime(**{"clock": asyncio.get_running_loop().time, **others})

@@ -56,7 +56,7 @@ class Examination:
     max_upto: int
     findings: list[Damage] = field(default_factory=list)
     is_shorter: bool = False
-    must_renew_settled: bool = False
+    must_renew_folds: bool = False
 
     @property
     def verdict(self) -> Soundness:
@@ -73,14 +73,14 @@ class Examination:
         return max(self.survey.last_n, self.max_upto, self.header.n, *(hole.last_n for hole in self.holes), 0) + 1
 
 
-def examine(log: File, settled: FoldFile, run_id: str, bound: Mapping[str, Any]) -> Examination:
+def examine(log: File, fold_file: FoldFile, run_id: str, bound: Mapping[str, Any]) -> Examination:
     """Read both files. Errors: LogDamaged where they are of another run, or of a later version of loader."""
     seed = seed_of(run_id)
     # folds first: where the run goes on meanwhile, they may be older than the log, but never know more than it
-    folds = survey_folds(blocks_of(settled.file, 0), seed_of(run_id, SETTLED_SEED), SETTLED)
+    folds = survey_folds(blocks_of(fold_file.file, 0), seed_of(run_id, SETTLED_SEED), SETTLED)
     survey = survey_log(blocks_of(log, 0), seed, LOG)
     _refuse_foreign(log, LOG, LOG_SEED, run_id, survey.shaped)
-    _refuse_foreign(settled.file, SETTLED, SETTLED_SEED, run_id, folds.shaped)
+    _refuse_foreign(fold_file.file, SETTLED, SETTLED_SEED, run_id, folds.shaped)
     header = survey.header or Header(n=0, s=-1, format=FORMAT, run=run_id, bound=dict(bound))
     if header.format != FORMAT:
         raise LogDamaged(f"{LOG} has format {header.format}, this loader knows {FORMAT}", _VERSION_HINT)
@@ -99,9 +99,9 @@ def examine(log: File, settled: FoldFile, run_id: str, bound: Mapping[str, Any])
     found.is_shorter = _is_shorter(found)
     salvage.end(is_shorter=found.is_shorter)
     _judge_log(found, log, seed)
-    _judge_folds(found, settled, relied)
+    _judge_folds(found, fold_file, relied)
     if found.verdict in {"sound", "torn"}:
-        _try_to_open(found, log, settled, bound)
+        _try_to_open(found, log, fold_file, bound)
     return found
 
 
@@ -205,10 +205,10 @@ def _judge_log(found: Examination, log: File, seed: int) -> None:
     found.findings += [Damage(LOG, 0, None, f"it contradicts itself: {text}") for text in found.salvage.contradictions]
 
 
-def _try_to_open(found: Examination, log: File, settled: FoldFile, bound: Mapping[str, Any]) -> None:
+def _try_to_open(found: Examination, log: File, fold_file: FoldFile, bound: Mapping[str, Any]) -> None:
     """Make sure that an opening agrees: whatever it would refuse is damage."""
     try:
-        opening = read_run(log, settled, find_header(log, found.header.run, bound))
+        opening = read_run(log, fold_file, find_header(log, found.header.run, bound))
     except LogDamaged as error:
         found.findings.append(Damage(LOG, 0, None, error.message))
     else:
@@ -240,12 +240,12 @@ def _log_damage(found: Examination) -> list[Damage]:
     return findings or [Damage(LOG, survey.header_end, None, "it was not written by one process in order")]
 
 
-def _judge_folds(found: Examination, settled: FoldFile, relied: tuple[int, str] | None) -> None:
+def _judge_folds(found: Examination, fold_file: FoldFile, relied: tuple[int, str] | None) -> None:
     folds = found.folds
-    trusted = [mark for mark in found.salvage.marks if settled.checksum_at(mark[0]) == mark[1]]
+    trusted = [mark for mark in found.salvage.relied if fold_file.checksum_at(mark[0]) == mark[1]]
     needed = max([relied[0] if relied else 0, *(size for size, _ in trusted)])
     findings = []
-    if relied and settled.checksum_at(relied[0]) != relied[1]:
+    if relied and fold_file.checksum_at(relied[0]) != relied[1]:
         what = "is missing" if not folds.size else "holds less than the log relies on, or something else"
         findings.append(Damage(SETTLED, min(folds.size, relied[0]), None, f"it {what}"))
     if folds.size and not folds.has_header:
@@ -260,5 +260,5 @@ def _judge_folds(found: Examination, settled: FoldFile, relied: tuple[int, str] 
     if folds.repeats:
         findings.append(Damage(SETTLED, folds.repeats[0], None, "entries stand twice or out of their order"))
     is_held_aside = any(ref.position is None for ref in folds.refs.values())
-    found.must_renew_settled = is_held_aside or any(not finding.is_harmless for finding in findings)
+    found.must_renew_folds = is_held_aside or any(not finding.is_harmless for finding in findings)
     found.findings += findings

@@ -34,24 +34,26 @@ def fill(
     sources: int,
     window_lines: int,
     least_ends: Mapping[int, int],
-    marked_ends: Mapping[int, int],
+    intended_ends: Mapping[int, int],
     is_asked_first: bool,
 ) -> list[int]:
     """Bring windows in for everything that may have been sent; return the sources where a resume must ask on by itself.
 
-    `least_ends`: for sources that were read to their end, the lines below which all were intended. `marked_ends`: those that
-    `checkpoint.intended` tells.
+    `least_ends`: for sources that were read to their end, the lines below which all were intended. `intended_ends`: those that
+    `checkpoint.intended` has.
     """
     left_to_asking = []
     for gap in gaps_of(salvage):
         for window in again.between(gap):
             salvage.fill(window)
-    begun = [source for source, lane in salvage.lanes.items() if lane.windows or len(lane.folds)]
-    last_begun = max([*begun, *(source for source, _ in salvage.orphans), *marked_ends], default=0)
+    begun = [
+        source for source, source_state in salvage.sources.items() if source_state.windows or len(source_state.folds)
+    ]
+    last_begun = max([*begun, *(source for source, _ in salvage.orphans), *intended_ends], default=0)
     for source in range(sources):
         line, offset = salvage.end_of(source)
         count = windows_behind(salvage, source)
-        end: int | None = max(least_ends.get(source, 1), marked_ends.get(source, 1), least_end(salvage, source))
+        end: int | None = max(least_ends.get(source, 1), intended_ends.get(source, 1), least_end(salvage, source))
         if count is not None:
             end = max(end or 1, line + count * window_lines)
         elif is_asked_first:
@@ -70,13 +72,13 @@ def fill(
 def gaps_of(salvage: Salvage) -> list[Gap]:
     """Return the lines that were intended and that nothing holds any more, as far as their range is known."""
     found = []
-    for source in sorted({*salvage.lanes, *(head.source for head in salvage.lost_heads)}):
-        lane = salvage.lane(source)
-        found += lane.gaps(source)
-        heads = [head for head in salvage.lost_heads if head.source == source and head.lines[1] > lane.end]
+    for source in sorted({*salvage.sources, *(head.source for head in salvage.lost_heads)}):
+        source_state = salvage.source_state(source)
+        found += source_state.gaps(source)
+        heads = [head for head in salvage.lost_heads if head.source == source and head.lines[1] > source_state.end]
         if heads:
             last = max(heads, key=lambda head: head.lines[1])
-            found.append(Gap(source, lane.end, last.lines[1], lane.end_offset, last.bytes[1]))
+            found.append(Gap(source, source_state.end, last.lines[1], source_state.end_offset, last.bytes[1]))
     return found
 
 

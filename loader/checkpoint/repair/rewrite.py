@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from loader.checkpoint.fold_file import NAME as SETTLED
 from loader.checkpoint.fold_file import FoldFile
 from loader.checkpoint.folds import FoldJob, FoldRef, again
-from loader.checkpoint.format import Counts, Header
+from loader.checkpoint.format import Header
 from loader.checkpoint.generation import next_generation, put_in_place
 from loader.checkpoint.load import find_header, read_run
 from loader.checkpoint.queries import fold_slots
@@ -28,7 +28,7 @@ from loader.checkpoint.state import State
 from loader.checkpoint.storage import LOG, BytesFile, File, Storage, copy_aside
 from loader.checkpoint.windows import Exceptional, Slot, is_rejected_by_target, letter_of, outcome_of, tally
 from loader.errors import LogDamaged, LogLocked
-from loader.model import Ambiguous, Rejected, Window
+from loader.model import Ambiguous, Counts, Rejected, Window
 
 REASON: Final = "the checkpoint log was damaged where the outcome of this line may have stood"
 HINT_BACKUP: Final = "Bring checkpoint.log and checkpoint.settled back from a backup, both of one moment."
@@ -52,12 +52,12 @@ class Repair:
         self._run_id = run_id
         self._bound = bound
         self._fold_lines = fold_lines
-        self._has_settled = True
+        self._has_fold_file = True
         for _ in range(_READS):
             self._log = _open_log(storage, is_locked=is_locked)
-            self._settled = self._open_settled(is_writable=is_locked)
+            self._fold_file = self._open_fold_file(is_writable=is_locked)
             try:
-                self.found: Examination = examine(self._log, self._settled, run_id, bound)
+                self.found: Examination = examine(self._log, self._fold_file, run_id, bound)
                 is_final = is_locked or not self._has_moved()
             except BaseException:
                 self.close()
@@ -69,24 +69,24 @@ class Repair:
             "the run goes on, and its log is changed faster than it can be read", "Wait until it has ended."
         )
 
-    def _open_settled(self, *, is_writable: bool) -> FoldFile:
+    def _open_fold_file(self, *, is_writable: bool) -> FoldFile:
         try:
             file = self._storage.open(SETTLED, is_writable=is_writable)
         except FileNotFoundError:
-            self._has_settled, file = False, BytesFile(b"")
+            self._has_fold_file, file = False, BytesFile(b"")
         return FoldFile(file, self._run_id)
 
     def _has_moved(self) -> bool:
         """Say whether what looks wrong may be so only because the run goes on: nobody holds the files for this reader."""
         if self.found.verdict == "sound":
             return False
-        is_longer = self._log.size() > self.found.survey.size or self._settled.file.size() > self.found.folds.size
+        is_longer = self._log.size() > self.found.survey.size or self._fold_file.file.size() > self.found.folds.size
         return is_longer or not (isinstance(self._log, BytesFile) or self._storage.is_current(LOG, self._log))
 
     def close(self) -> None:
         """Close the files, and give up the lock."""
         self._log.close()
-        self._settled.file.close()
+        self._fold_file.file.close()
 
     @property
     def salvage(self) -> Salvage:
@@ -101,7 +101,7 @@ class Repair:
         """
         marked: dict[int, list[int]] = {}
         for source, first in sorted(self.salvage.hit):
-            live = self.salvage.lanes[source].windows[first]
+            live = self.salvage.sources[source].windows[first]
             lines = live.unresolved_lines()
             offsets = places(live.window) if places and lines else {}
             for line in lines:
@@ -118,9 +118,9 @@ class Repair:
 
     def counts(self) -> Counts:
         """Count what is known."""
-        counts = counts_of(self.salvage.lanes.values())
+        counts = counts_of(self.salvage.sources.values())
         for (source, line), (slot, _) in self.salvage.amended.items():
-            ref = self.salvage.lanes[source].folds.find(line)
+            ref = self.salvage.sources[source].folds.find(line)
             before = self._slots(ref)[line - ref.first] if ref else None
             if outcome_of(before) and outcome_of(slot):
                 tally(counts, letter_of(before), -1)
@@ -130,14 +130,14 @@ class Repair:
     def _suspects_in_folds(self) -> Iterator[tuple[int, int]]:
         """Yield rejected lines of suspect folds, known as later outcomes from now on."""
         for source, first in self.salvage.suspect_folds:
-            ref = self.salvage.lanes[source].folds.find(first)
+            ref = self.salvage.sources[source].folds.find(first)
             for line, slot in enumerate(self._slots(ref), first) if ref else ():
                 if is_rejected_by_target(slot) and (source, line) not in self.salvage.amended:
                     self.salvage.amended[source, line] = (slot, self.found.next_n)
                     yield source, line
 
     def _doubt_reject(self, source: int, line: int) -> bool:
-        live = self.salvage.lanes[source].find(line)
+        live = self.salvage.sources[source].find(line)
         slot, _ = (live.slot(line), 0) if live else self.salvage.amended.get((source, line), (None, 0))
         if not isinstance(slot, Exceptional) or not is_rejected_by_target(slot):
             return False
@@ -148,23 +148,23 @@ class Repair:
         return True
 
     def _slots(self, ref: FoldRef) -> list[Slot]:
-        return fold_slots(self._settled, ref)
+        return fold_slots(self._fold_file, ref)
 
     # --- writing --------------------------------------------------------------------------------------------------------
 
     def write(self, drop_notes: Iterable[str] = ()) -> list[str]:
         """Copy what is damaged, write both files anew, and return the names of the copies. Errors: OSError."""
         copies = [copy_aside(self._storage, LOG, self._log)] if self._log.size() else []
-        is_renewed = self.found.must_renew_settled or not self._has_settled
-        if is_renewed and self._has_settled:
-            copies.append(copy_aside(self._storage, SETTLED, self._settled.file))
+        is_renewed = self.found.must_renew_folds or not self._has_fold_file
+        if is_renewed and self._has_fold_file:
+            copies.append(copy_aside(self._storage, SETTLED, self._fold_file.file))
         self._storage.sync()
         state = self._new_state(drop_notes)
-        settled = self._begin_settled(is_renewed=is_renewed)
+        fold_file = self._begin_fold_file(is_renewed=is_renewed)
         try:
-            self._write_folds(state, settled, is_renewed=is_renewed)
-            _, data = next_generation(state, self.found.next_n, settled.mark)
-            self._read_back(state, data, settled)
+            self._write_folds(state, fold_file, is_renewed=is_renewed)
+            _, data = next_generation(state, self.found.next_n, fold_file.mark)
+            self._read_back(state, data, fold_file)
             if is_renewed:
                 self._storage.rename(_NEW, SETTLED)
                 self._storage.sync()
@@ -174,7 +174,7 @@ class Repair:
                 raise error
         finally:
             if is_renewed:
-                settled.file.close()
+                fold_file.file.close()
         return copies
 
     def _new_state(self, drop_notes: Iterable[str]) -> State:
@@ -197,52 +197,52 @@ class Repair:
         return state
 
     def _starts(self) -> list[tuple[int, int, int]]:
-        return [] if self.found.must_renew_settled else self._settled.heads().starts
+        return [] if self.found.must_renew_folds else self._fold_file.heads().starts
 
-    def _begin_settled(self, *, is_renewed: bool) -> FoldFile:
+    def _begin_fold_file(self, *, is_renewed: bool) -> FoldFile:
         if is_renewed:
             self._storage.remove(_NEW)
-            settled = FoldFile(self._storage.create(_NEW), self._run_id)
-            settled.begin()
-            return settled
-        heads = self._settled.heads()
-        heads.cut_to(self._settled.count_good(heads.refs, 0))
-        self._settled.go_on(heads)
-        return self._settled
+            fold_file = FoldFile(self._storage.create(_NEW), self._run_id)
+            fold_file.begin()
+            return fold_file
+        heads = self._fold_file.heads()
+        heads.cut_to(self._fold_file.count_good(heads.refs, 0))
+        self._fold_file.go_on(heads)
+        return self._fold_file
 
-    def _write_folds(self, state: State, settled: FoldFile, *, is_renewed: bool) -> None:
+    def _write_folds(self, state: State, fold_file: FoldFile, *, is_renewed: bool) -> None:
         """Write the folds that are needed anew, and put the rest of what is known into the state."""
         amended: dict[tuple[int, int], dict[int, tuple[Slot, int]]] = {}
         for (source, line), later in self.salvage.amended.items():
-            ref = self.salvage.lanes[source].folds.find(line)
+            ref = self.salvage.sources[source].folds.find(line)
             if ref:
                 amended.setdefault((source, ref.first), {})[line] = later
-        refs = [ref for lane in self.salvage.lanes.values() for ref in lane.folds]
+        refs = [ref for source_state in self.salvage.sources.values() for ref in source_state.folds]
         kept = [ref for ref in refs if not is_renewed and (ref.source, ref.first) not in amended]
         changed = [ref for ref in refs if is_renewed or (ref.source, ref.first) in amended]
         jobs = (self._again(ref, amended.get((ref.source, ref.first), {})) for ref in changed)
-        state.load([*kept, *_append(settled, jobs)])
-        for source in sorted(self.salvage.lanes):
-            lane = state.lanes.setdefault(source, SourceState())
-            for _, live in sorted(self.salvage.lanes[source].windows.items()):
+        state.load([*kept, *_append(fold_file, jobs)])
+        for source in sorted(self.salvage.sources):
+            source_state = state.sources.setdefault(source, SourceState())
+            for _, live in sorted(self.salvage.sources[source].windows.items()):
                 live.unresolved = len(live.unresolved_lines())
-                lane.add(live)
+                source_state.add(live)
         jobs_of_windows = state.freeze(self.found.next_n, is_all=False, min_lines=self._fold_lines)
-        for job, ref in zip(jobs_of_windows, _append(settled, jobs_of_windows), strict=True):
+        for job, ref in zip(jobs_of_windows, _append(fold_file, jobs_of_windows), strict=True):
             state.folded(job, ref)
 
     def _again(self, ref: FoldRef, amended: Mapping[int, tuple[Slot, int]]) -> FoldJob:
         upto = max([ref.upto, *(n for _, n in amended.values())])
-        return again(ref, self._settled.body(ref), {line: slot for line, (slot, _) in amended.items()}, upto)
+        return again(ref, self._fold_file.body(ref), {line: slot for line, (slot, _) in amended.items()}, upto)
 
-    def _read_back(self, state: State, data: bytes, settled: FoldFile) -> None:
+    def _read_back(self, state: State, data: bytes, fold_file: FoldFile) -> None:
         """Read what was written as an opening will. Errors: LogDamaged where it is not what it should be."""
         log = BytesFile(data)
-        written = read_run(log, settled, find_header(log, None, None))
+        written = read_run(log, fold_file, find_header(log, None, None))
         if (
             written.ending != "clean"
             or written.state.is_shortened
-            or written.state.counts != counts_of(state.lanes.values())
+            or written.state.counts != counts_of(state.sources.values())
         ):
             raise LogDamaged("the repair did not come out right; nothing was changed", HINT)
 
@@ -254,13 +254,13 @@ def in_doubt(slot: Exceptional) -> Exceptional:
     return Exceptional(slot.offset, Ambiguous(REASON + was))
 
 
-def counts_of(lanes: Iterable[SourceState]) -> Counts:
+def counts_of(sources: Iterable[SourceState]) -> Counts:
     """Count the lines of folds and windows by how they ended."""
     counts = Counts()
-    for lane in lanes:
-        for ref in lane.folds:
+    for source_state in sources:
+        for ref in source_state.folds:
             counts.merge(ref.counts)
-        for live in lane.windows.values():
+        for live in source_state.windows.values():
             counts.lines += len(live.slots)
             counts.skipped_blank += len(live.window.blanks)
             for slot in live.slots:
@@ -269,15 +269,15 @@ def counts_of(lanes: Iterable[SourceState]) -> Counts:
     return counts
 
 
-def _append(settled: FoldFile, jobs: Iterable[FoldJob]) -> list[FoldRef]:
+def _append(fold_file: FoldFile, jobs: Iterable[FoldJob]) -> list[FoldRef]:
     refs: list[FoldRef] = []
     waiting: list[FoldJob] = []
     for job in jobs:
         waiting.append(job)
         if len(waiting) == _JOBS_AT_ONCE:
-            refs += settled.append(waiting, None)
+            refs += fold_file.append(waiting, None)
             waiting = []
-    return refs + (settled.append(waiting, None) if waiting else [])
+    return refs + (fold_file.append(waiting, None) if waiting else [])
 
 
 def _open_log(storage: Storage, *, is_locked: bool) -> File:

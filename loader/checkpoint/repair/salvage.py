@@ -38,10 +38,10 @@ class Salvage:
     def __init__(
         self, refs: Iterable[FoldRef], lost: Sequence[Fold | None], *, has_lost_folds: bool, is_rotated: bool
     ) -> None:
-        self.lanes: dict[int, SourceState] = {}
+        self.sources: dict[int, SourceState] = {}
         self.notes: dict[str, Any] = {}
         self.stale_notes: set[str] = set()  # a later one of the name may be lost
-        self.marks: list[tuple[int, str]] = []  # what snapshots rely on of checkpoint.settled
+        self.relied: list[tuple[int, str]] = []  # what snapshots rely on of checkpoint.settled
         self.executions = 0
         self.last_n = 0
         self.amended: dict[_Key, tuple[Slot, int]] = {}  # later outcomes of folded lines, and their `n`
@@ -62,29 +62,29 @@ class Salvage:
         self.has_unknown_folds = any(head is None for head in lost)
         for ref in refs:
             self._load(ref)
-        for lane in self.lanes.values():
-            lane.end, lane.end_offset = lane.folds.ends()
+        for source_state in self.sources.values():
+            source_state.end, source_state.end_offset = source_state.folds.ends()
         if lost:
             self._suspect_older_folds(lost)
 
     def _load(self, ref: FoldRef) -> None:
         try:
-            self.lane(ref.source).folds.add(ref)
+            self.source_state(ref.source).folds.add(ref)
         except ValueError as error:
             self.contradictions.append(str(error))
 
-    def lane(self, source: int) -> SourceState:
+    def source_state(self, source: int) -> SourceState:
         """Return what is known of a source."""
-        lane = self.lanes.get(source)
-        if lane is None:
-            lane = self.lanes[source] = SourceState()
-        return lane
+        source_state = self.sources.get(source)
+        if source_state is None:
+            source_state = self.sources[source] = SourceState()
+        return source_state
 
     def _suspect_older_folds(self, lost: Sequence[Fold | None]) -> None:
         """Notice that what is lost may be the second fold of a range, with later outcomes than the first has."""
         ranges = {(head.source, head.lines[0]) for head in lost if head}
-        for source, lane in self.lanes.items():
-            for ref in lane.folds:
+        for source, source_state in self.sources.items():
+            for ref in source_state.folds:
                 if ref.counts.rejected and (self.has_unknown_folds or (source, ref.first) in ranges):
                     self.suspect_folds.add((source, ref.first))
 
@@ -94,7 +94,7 @@ class Salvage:
         """Bring in the next entry that is there."""
         self.last_n = entry.n
         if isinstance(entry, Snapshot):
-            self.marks.append(entry.settled)
+            self.relied.append(entry.settled)
         match entry:
             case Outcomes():
                 if not self._fill_runs(entry):
@@ -126,8 +126,8 @@ class Salvage:
         if hole.is_base:
             floor = last_n
         self._suspect(floor, last_n)
-        for source, lane in self.lanes.items():
-            self.hit |= {(source, first) for first, live in lane.windows.items() if _is_open(live)}
+        for source, source_state in self.sources.items():
+            self.hit |= {(source, first) for first, live in source_state.windows.items() if _is_unresolved(live)}
 
     def end(self, *, is_shorter: bool) -> None:
         """Bring in that there are no more entries. `is_shorter`: checkpoint.settled knows of later ones."""
@@ -135,16 +135,16 @@ class Salvage:
         if is_shorter:
             self.stale_notes |= set(self.notes)
             self._suspect(_FOR_EVER, _FOR_EVER)
-            for source, lane in self.lanes.items():
-                self.hit |= {(source, first) for first, live in lane.windows.items() if _is_open(live)}
+            for source, source_state in self.sources.items():
+                self.hit |= {(source, first) for first, live in source_state.windows.items() if _is_unresolved(live)}
 
     def _suspect(self, floor: int, last_n: int) -> None:
         """Doubt what was rejected before entry `floor`, unless a fold knows more than entry `last_n`."""
         self.suspects |= {key for key, n in self._rejects.items() if n < floor}
         if floor > 1:
-            for source, lane in self.lanes.items():
+            for source, source_state in self.sources.items():
                 self.suspect_folds |= {
-                    (source, ref.first) for ref in lane.folds if ref.counts.rejected and ref.upto < last_n
+                    (source, ref.first) for ref in source_state.folds if ref.counts.rejected and ref.upto < last_n
                 }
 
     def _note(self, entry: Note) -> None:
@@ -155,14 +155,14 @@ class Salvage:
             self.notes[entry.name] = entry.value
 
     def _intend(self, entry: Intent) -> LiveWindow | None:
-        lane = self.lane(entry.source)
+        source_state = self.source_state(entry.source)
         first, end = entry.lines
-        known = lane.find(first)
-        if lane.folds.find(first) or (known and known.window.end == end):
+        known = source_state.find(first)
+        if source_state.folds.find(first) or (known and known.window.end == end):
             return None
         live = LiveWindow(window_of(entry), entry.n)
         try:
-            lane.add(live)
+            source_state.add(live)
         except ValueError as error:
             self.contradictions.append(str(error))
             return None
@@ -171,7 +171,11 @@ class Salvage:
     def _fill_runs(self, entry: Outcomes) -> bool:
         """Bring in the usual entry, created lines of one window that have no outcome yet. False: it is another."""
         lines = entry.created
-        live = self.lane(entry.source).find(lines[0] if isinstance(lines[0], int) else lines[0][0]) if lines else None
+        live = (
+            self.source_state(entry.source).find(lines[0] if isinstance(lines[0], int) else lines[0][0])
+            if lines
+            else None
+        )
         if not live or entry.was or entry.updated or entry.unchanged or entry.rejected or entry.ambiguous:
             return False
         numbers = list(each_line(lines))
@@ -185,12 +189,12 @@ class Salvage:
         return True
 
     def _place(self, source: int, line: int, slot: Slot, n: int, *, is_first: bool) -> None:
-        lane = self.lane(source)
-        live = lane.find(line)
+        source_state = self.source_state(source)
+        live = source_state.find(line)
         if live:
             self._set(live, line, slot, n, is_first=is_first)
             return
-        ref = lane.folds.find(line)
+        ref = source_state.folds.find(line)
         if ref is None:
             self.orphans[source, line] = (slot, n)
         elif n > ref.upto:
@@ -217,9 +221,9 @@ class Salvage:
             self._rejects[key] = n
 
     def _doubt(self, entry: Doubt) -> None:
-        lane = self.lane(entry.source)
+        source_state = self.source_state(entry.source)
         for line in each_line(entry.lines):
-            live = lane.find(line)
+            live = source_state.find(line)
             if live and live.slot(line) is None:
                 live.doubts[line] = entry.reason
 
@@ -227,12 +231,12 @@ class Salvage:
         """Take over what a snapshot says; about its lines it is complete."""
         held = set()
         for intent in entry.windows:
-            lane = self.lane(intent.source)
+            source_state = self.source_state(intent.source)
             first = intent.lines[0]
             held.add((intent.source, first))
-            known = lane.windows.get(first)
+            known = source_state.windows.get(first)
             if known and known.window.end == intent.lines[1]:
-                lane.windows[first] = LiveWindow(window_of(intent), intent.n)
+                source_state.windows[first] = LiveWindow(window_of(intent), intent.n)
             else:
                 self._intend(intent)
         for outcomes in (*entry.outcomes, *entry.amended):
@@ -247,7 +251,7 @@ class Salvage:
         self._clear(held)
 
     def _clear(self, held: set[_Key]) -> None:
-        """Forget doubts about lines of which a snapshot has just told everything: all of them, where no fold is lost."""
+        """Forget doubts about lines of which a snapshot knows everything: about all lines, if no fold is lost."""
         self.hit -= held
         if not self._has_lost_folds:
             self.holes = []
@@ -255,7 +259,7 @@ class Salvage:
             self.suspect_folds = set()
             return
         for key in list(self.suspects):
-            live = self.lanes[key[0]].find(key[1])
+            live = self.sources[key[0]].find(key[1])
             if live and (key[0], live.window.first) in held:
                 self.suspects.discard(key)
 
@@ -263,13 +267,13 @@ class Salvage:
 
     def end_of(self, source: int) -> tuple[int, int]:
         """Return the first line, and its offset, behind all that is known."""
-        lane = self.lane(source)
-        return lane.end, lane.end_offset
+        source_state = self.source_state(source)
+        return source_state.end, source_state.end_offset
 
     def fill(self, window: Window) -> None:
         """Take in a window that was made anew from the source."""
         live = LiveWindow(window, self.last_n)
-        self.lane(window.source).add(live)
+        self.source_state(window.source).add(live)
         for line in range(window.first, window.end):
             kept = self.orphans.pop((window.source, line), None)
             if kept and live.slot(line) is not Blank.BLANK:
@@ -277,5 +281,5 @@ class Salvage:
         self.hit.add((window.source, window.first))
 
 
-def _is_open(live: LiveWindow) -> bool:
+def _is_unresolved(live: LiveWindow) -> bool:
     return any(slot is None for slot in live.slots)

@@ -35,7 +35,6 @@ class Spot(NamedTuple):
     """Where a sound entry stands."""
 
     n: int
-    s: int
     offset: int
     end: int
     check: bytes
@@ -87,11 +86,6 @@ class Survey:
         """Return the highest number that is there; -1 where there is none."""
         return self.spots[-1].n if self.spots else self.header.n if self.header else -1
 
-    @property
-    def durable_n(self) -> int:
-        """Return the highest number that an entry says was durable when it was written."""
-        return max((spot.s for spot in self.spots), default=-1)
-
 
 def survey_log(blocks: Iterable[bytes], seed: int, name: str) -> Survey:
     """Look at every line. Errors: LogDamaged where a later version of loader wrote in it."""
@@ -105,7 +99,7 @@ def survey_log(blocks: Iterable[bytes], seed: int, name: str) -> Survey:
             found.shaped += looks_sealed(data)
             add_scrap(found.scraps, offset, found.size)
             continue
-        spot = Spot(entry.n, entry.s, offset, found.size, data.rstrip(b"\n")[-10:-2])
+        spot = Spot(entry.n, offset, found.size, data.rstrip(b"\n")[-10:-2])
         if entry.n <= highest:
             found.repeats.append(spot)
         highest = max(highest, entry.n)

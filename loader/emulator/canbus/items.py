@@ -150,7 +150,7 @@ class Uniques:
             self._seen[name].discard(self._same(name, fields.get(name)))
 
     def _same(self, name: str, value: Any) -> Any:
-        """Make a value comparable; None where it collides with nothing."""
+        """Make a value comparable; None if it collides with nothing."""
         if is_blank(value):
             return "" if self._switches.blanks_collide else None
         if name in self._numbers and self._switches.numbers_compare == "value":

@@ -65,7 +65,7 @@ class AppRows:
         return results
 
     def _add_checked_first(self, elements: Sequence[Mapping[str, Any]], now: float) -> list[Result]:
-        """Check all elements against the rows as they are, then create: where atomic, all or none."""
+        """Check all elements against the rows as they are, then create: if atomic, all or none."""
         read: list[dict[str, Any] | str] = []
         noted = []
         for element in elements:

@@ -53,7 +53,7 @@ class Sql(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query read whole. `select` None is all columns; `order` is SQL, empty where nothing was asked for."""
+    """A query read whole. `select` None is all columns; `order` is SQL, empty if nothing was asked for."""
 
     where: Sql
     select: tuple[str, ...] | None
@@ -86,7 +86,7 @@ def equals(column: str | None, value: Any, switches: OzariSwitches) -> Sql:
 def read_query(body: dict[str, Any], column: Callable[[str], str | None], switches: OzariSwitches) -> Query:
     """Read a query's body.
 
-    Shape: `column` names a field's column for SQL, None where nothing was written to it yet, or raises QueryError.
+    Shape: `column` names a field's column for SQL, None if nothing was written to it yet, or raises QueryError.
     Errors: QueryError with the text of the answer.
     """
     for key in body:
@@ -145,7 +145,7 @@ class _Filters:
             case "is_null" | "is_not_null":
                 return Sql(f"{column or 'NULL'} IS {'NOT ' if op == 'is_not_null' else ''}NULL")
             case "like" | "not_like":
-                # MySQL escapes with a backslash; SQLite with nothing unless told.
+                # MySQL escapes with a backslash; SQLite with nothing by default.
                 return Sql(f"{_text(column)} {'NOT ' if op == 'not_like' else ''}LIKE ? ESCAPE '\\'", (value,))
             case "in":
                 return _one_of(column, value, self._switches)

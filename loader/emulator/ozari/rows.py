@@ -53,7 +53,7 @@ class Sheet:
         return list(names)
 
     def refuse(self, fields: Mapping[str, Any], row: Row | None = None) -> str | None:
-        """Say why the database would refuse a new row (or these changes of `row`); None where it would not."""
+        """Say why the database would refuse a new row (or these changes of `row`); None if it would not."""
         if not self.is_open:
             for name in fields:
                 if not self.has_column(name):

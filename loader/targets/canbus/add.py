@@ -4,9 +4,9 @@ Source: apis.md part 2. Credentials travel in the body of every call ([D] CB-ovw
 ever shown. The body is that envelope + `"add":[` + the lines' own bytes with commas + `]}`; the user and the stamp go in
 front of a line as members.
 
-How an answer is read: one entry per record, by position, and only where the lengths agree ([I] apis.md 2.3). Whether a request is
-atomic is [N], so both kinds of target must come out right: the entries of a refused chunk that are not at fault themselves (no id
-anywhere, or a code that no page lists) are sent again or looked into, never counted as created or refused.
+An answer is read by position, one entry per record, and only if the lengths agree ([I] apis.md 2.3). Whether a request is
+atomic is [N], so an answer of either kind must be read rightly: entries of a refused chunk that are not at fault themselves (no
+id anywhere, or a code that no page lists) are sent again or asked for, never counted as created or refused.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ from loader.model import (
     Verdict,
 )
 from loader.reading.parsing import text_of
+from loader.redaction import SHOWN_CHARACTERS
 from loader.settings import CanbusAdd, CanbusCredentials
-from loader.targets.answers import MAX_SHOWN_CHARACTERS, common_verdict, has_plain_strings, read_object
+from loader.targets.answers import common_verdict, error_text, has_simple_strings, read_object
 from loader.targets.base import Identity
 from loader.targets.canbus.api import Envelope, halt_of, is_authentic, read_metadata
 from loader.targets.canbus.records import CanbusRecords
-from loader.targets.canbus.results import read_results
+from loader.targets.canbus.results import DUPLICATE, read_results
 from loader.targets.stamps import Stamps
 from loader.targets.values import lock_text
 
@@ -59,7 +60,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry of the answer that nearly always comes: a record was created, and has an id that is a string."""
 
     result: Literal["0"]
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SHOWN_CHARACTERS)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=SHOWN_CHARACTERS)]
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -72,24 +73,18 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 DECODER = msgspec.json.Decoder(Answer)
 
 
-class CanbusAddTarget:
-    """See `base.Target`. Holds the credentials in its envelope."""
+class CanbusAddShaper:
+    """See `base.Shaper`."""
 
-    name = "canbus add"
     max_records = MAX_RECORDS
+    body_overhead_bytes = len(b'{"add":[]}')
 
-    def __init__(self, settings: CanbusAdd, credentials: CanbusCredentials, run_id: str) -> None:
-        self.table = f"{credentials.tenant_id}.canbus.com"
-        self.headers: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}
-        self._envelope = Envelope(credentials)
-        self._records = CanbusRecords(credentials)
-        self._opening, self._closing = self._envelope.around(b"add", b"[", b"]")
-        self.body_overhead_bytes = len(self._opening) + len(self._closing)
-        self._key = None if settings.key is None else check_item(settings.key, "--key")
-        self._stamps = None if settings.stamp is None else Stamps(check_item(settings.stamp, "--stamp"), run_id)
+    def __init__(self, settings: CanbusAdd, run_id: str) -> None:
+        self.settings = settings
+        self._key = settings.key
+        self._stamps = None if settings.stamp is None else Stamps(settings.stamp, run_id)
         self._is_unique = settings.is_unique
-        self._login = settings.user
-        self._user = b"" if settings.user is None else _opening_with(settings.user)
+        self._user = b"" if settings.user is None else b"{%b:%b," % (orjson.dumps(USER), orjson.dumps(settings.user))
         self.splice = self._splice() if self._user and self._key is None else None
 
     def shape(self, fields: dict[str, Any], data: bytes, source: int, number: int, offset: int) -> Record | Rejected:
@@ -118,15 +113,31 @@ class CanbusAddTarget:
             return Splice(self._user, (USER,))
         return Splice(self._user, (USER, self._stamps.field), self._stamps.opening, self._stamps.text)
 
+
+class CanbusAddTarget:
+    """See `base.Target`. Holds the credentials in its envelope."""
+
+    duplicate_code = DUPLICATE
+
+    def __init__(self, shaper: CanbusAddShaper, credentials: CanbusCredentials) -> None:
+        self.shaper = shaper
+        self.headers: Mapping[str, str] = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._envelope = Envelope(credentials)
+        self._records = CanbusRecords(credentials)
+        self._opening, self._closing = self._envelope.around(b"add", b"[", b"]")
+        self.body_overhead_bytes = len(self._opening) + len(self._closing)
+        self._login = shaper.settings.user
+
     def encode(self, chunk: Chunk) -> Request:
         """Build the request that adds the chunk's records.
 
-        A chunk in doubt goes alone: it is answered without ids, and such an answer, repeated, would refuse another chunk.
+        A chunk in doubt uses a connection of its own. Its answer has no ids, so a stray copy of it could pass for the answer to
+        another chunk, and refuse that one's records.
         """
         records = chunk.records
         data = records.data() if isinstance(records, RecordBlock) else b",".join(map(_data_of, records))
         body = b"".join((self._opening, data, self._closing))
-        return Request("POST", PATH, body, is_alone=chunk.in_doubt)
+        return Request("POST", PATH, body, is_unpooled=chunk.in_doubt)
 
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Read the answer. Source: reliability.md 2.3; any 2xx counts, the statuses of failures being [N] (apis.md 2.3)."""
@@ -169,8 +180,8 @@ class CanbusAddTarget:
             return None
         if len(ids) != len(set(ids)):
             return None
-        plain = self._envelope.plain
-        is_clean = plain.are_free(ids) if has_plain_strings(response.body) else plain.are_clean(ids)
+        redactor = self._envelope.redactor
+        is_clean = redactor.are_free(ids) if has_simple_strings(response.body) else redactor.are_clean(ids)
         return Settled(CreatedIds(ids)) if is_clean else None
 
     def _full_look(self, chunk: Chunk, response: Response) -> Verdict:
@@ -182,7 +193,7 @@ class CanbusAddTarget:
         results = body.get("results")
         if not isinstance(results, list) or len(results) != len(chunk.records):
             return Unknown("the answer does not have one result per record", response.status)
-        return read_results(chunk, results, self._has_one_user, self._envelope.plain)
+        return read_results(chunk, results, self._has_one_user, self._envelope.redactor)
 
     def _has_one_user(self, chunk: Chunk) -> bool:
         """Say whether a fault of the user is one of the configuration: one user for all, and no single line's own."""
@@ -193,22 +204,23 @@ class CanbusAddTarget:
         common = common_verdict(response)
         if common is not None:
             return common
-        text = self._envelope.plain.error(read_object(response), response.status)
+        text = error_text(read_object(response), response.status, self._envelope.redactor)
         if response.status in SPLITTING_STATUSES:
             return Split(str(response.status), text, must_ask_first=True)
         halt = halt_of(response, text)
         return halt or Unknown(f"the target answered {response.status}, which is not documented", response.status)
 
 
-def check_item(item: str, option: str) -> str:
-    """Return an item's id that an option gives. Errors: UsageError where it cannot be one."""
-    if not item.strip() or not item.isprintable() or item == USER:
+def check_text(option: str, text: str | None) -> None:
+    """See that what an option gives is some text on one line; None: it was not given. Errors: UsageError."""
+    if text is not None and (not text.strip() or not text.isprintable()):
+        raise UsageError(
+            f"{option} {text!r} is empty or holds a control character", "give the name as the target shows it"
+        )
+
+
+def check_item(option: str, item: str | None) -> None:
+    """See that an item's id that an option gives can be one. Errors: UsageError."""
+    check_text(option, item)
+    if item == USER:
         raise UsageError(f"{option} does not name an item", "give the id of an item of the table")
-    return item
-
-
-def _opening_with(login: str) -> bytes:
-    """Return the opening of a record's object, with the user in it."""
-    if not login.strip() or not login.isprintable():
-        raise UsageError("--user is no login id", "give the login id of a Canbus user")
-    return b"{%b:%b," % (orjson.dumps(USER), orjson.dumps(login))

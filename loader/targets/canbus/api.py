@@ -13,8 +13,9 @@ from typing import Any
 import orjson
 
 from loader.model import Halt, Request, Response, Retry
+from loader.redaction import Redactor
 from loader.settings import CanbusCredentials
-from loader.targets.answers import Redactor, common_reading, read_object
+from loader.targets.answers import common_reading, error_text, read_object
 from loader.targets.base import Identity, Item
 
 BINDING_KEY = b"loader: the Canbus app id of a run"
@@ -27,15 +28,18 @@ MAX_ITEMS = 10_000
 class Envelope:
     """Wraps a call's member in the credentials."""
 
-    __slots__ = ("_credentials", "_opening", "binding", "plain", "tenant")
+    __slots__ = ("_opening", "binding", "redactor", "tenant")
 
     def __init__(self, credentials: CanbusCredentials) -> None:
         app_id = credentials.app_id.reveal()
-        secrets = (app_id, credentials.api_key.reveal(), credentials.api_secret.reveal())
-        names = ("app_id", "api_key", "api_secret")
-        members = {"tenant_id": credentials.tenant_id, **dict(zip(names, secrets, strict=True))}
+        members = {
+            "tenant_id": credentials.tenant_id,
+            "app_id": app_id,
+            "api_key": credentials.api_key.reveal(),
+            "api_secret": credentials.api_secret.reveal(),
+        }
         self._opening = orjson.dumps(members)[:-1] + b","
-        self.plain = Redactor(*secrets)
+        self.redactor = Redactor(credentials.secrets)
         self.tenant = credentials.tenant_id
         digest = hashlib.blake2b(app_id.encode(), digest_size=BINDING_BYTES, key=BINDING_KEY).hexdigest()
         self.binding = f"canbus:{self.tenant}:{digest}"
@@ -44,7 +48,7 @@ class Envelope:
         return f"Envelope({self.tenant!r})"
 
     def around(self, name: bytes, opening: bytes, closing: bytes) -> tuple[bytes, bytes]:
-        """Return what stands before and behind the content of a call's member."""
+        """Return what stands before and after the content of a call's member."""
         return b'%b"%b":%b' % (self._opening, name, opening), closing + b"}"
 
     def request(self, method: Any, path: str, name: bytes, value: bytes) -> Request:
@@ -86,13 +90,13 @@ def halt_of(response: Response, text: str) -> Halt | None:
             return None
 
 
-def read_fault(response: Response, plain: Redactor) -> Retry | Halt | None:
-    """Say why an answer to a call that changes nothing is none; None where it is one."""
+def read_fault(response: Response, redactor: Redactor) -> Retry | Halt | None:
+    """Say why an answer to a call that changes nothing is none; None if it is one."""
     common = common_reading(response)
     if common is not None:
         return common
     body = read_object(response)
-    text = plain.error(body, response.status)
+    text = error_text(body, response.status, redactor)
     halt = halt_of(response, text)
     if halt is not None:
         return halt
@@ -109,13 +113,13 @@ def read_fault(response: Response, plain: Redactor) -> Retry | Halt | None:
 
 def read_metadata(response: Response, envelope: Envelope) -> Identity | Retry | Halt:
     """Read the preflight's answer: who we are, and the table's items."""
-    fault = read_fault(response, envelope.plain)
+    fault = read_fault(response, envelope.redactor)
     if fault is not None:
         return fault
-    return Identity(envelope.tenant, envelope.binding, _items_of(read_object(response), envelope.plain))
+    return Identity(envelope.tenant, envelope.binding, _items_of(read_object(response), envelope.redactor))
 
 
-def _items_of(body: dict[str, Any] | None, plain: Redactor) -> tuple[Item, ...]:
+def _items_of(body: dict[str, Any] | None, redactor: Redactor) -> tuple[Item, ...]:
     """Read the items; what is not as documented is left out, for they only serve a warning."""
     results = body.get("results") if body else None
     first = results[0] if isinstance(results, list) and results else None
@@ -123,7 +127,7 @@ def _items_of(body: dict[str, Any] | None, plain: Redactor) -> tuple[Item, ...]:
     if not isinstance(items, list):
         return ()
     return tuple(
-        Item(item["id"], plain(str(item.get("name", ""))), plain(str(item.get("type", ""))))
+        Item(item["id"], redactor(str(item.get("name", ""))), redactor(str(item.get("type", ""))))
         for item in items[:MAX_ITEMS]
-        if isinstance(item, dict) and isinstance(item.get("id"), str) and plain.is_clean(item["id"])
+        if isinstance(item, dict) and isinstance(item.get("id"), str) and redactor.is_clean(item["id"])
     )

@@ -1,7 +1,7 @@
 """Calls of Canbus beside adding: delete records by id, list records.
 
-Source: apis.md 2.5, 2.6. A delete serves to take back the twin that a proof of the unique item may create, and later to undo
-a run. Its answer is not in the pages that could be read ([U]): the create call's shape is taken for granted, and anything
+Source: apis.md 2.5, 2.6. A delete serves to take back the second record that a proof of the unique item may create, and later
+to undo a run. Its answer is not in the pages that could be read ([U]): the create call's shape is taken for granted, and anything
 else proves nothing. A list is by a saved filter whose order the table's users decide, so rows can be skipped or come twice
 while others write.
 """
@@ -22,11 +22,11 @@ from loader.targets.values import as_text
 
 PATH = "/api/records"
 MAX_NUMBER = 2**63 - 1
-"""Ids are texts ([E] apis.md 2.1); a number is tolerated where 64 bits hold it."""
+"""Ids are texts ([E] apis.md 2.1); a number is tolerated if 64 bits hold it."""
 
 
 class Deleted(NamedTuple):
-    """What a delete said of one id. `code` is the target's, None where it gave none."""
+    """What a delete said of one id. `code` is the target's, None if it gave none."""
 
     is_deleted: bool
     code: str | None = None
@@ -34,7 +34,7 @@ class Deleted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list. `total`: rows of the whole list, None where the answer does not say ([E] `count`)."""
+    """One page of a list. `total`: rows of the whole list, None if the answer does not say ([E] `count`)."""
 
     rows: tuple[dict[str, Any], ...]
     total: int | None
@@ -53,7 +53,7 @@ class CanbusRecords:
 
     def read_delete(self, ids: Sequence[RecordId], response: Response) -> tuple[Deleted, ...] | Retry | Unknown | Halt:
         """Read one entry per id. Unknown: some may be deleted; deleting them again does no harm."""
-        fault = read_fault(response, self._envelope.plain)
+        fault = read_fault(response, self._envelope.redactor)
         if fault is not None:
             return fault if isinstance(fault, Halt) or fault.is_throttled else Unknown(fault.reason, response.status)
         body = read_object(response)
@@ -78,14 +78,14 @@ class CanbusRecords:
     def _id_of(self, row: dict[str, Any]) -> RecordId:
         record_id = row.get("_id")
         if isinstance(record_id, str):
-            return record_id if self._envelope.plain.is_clean(record_id) else None
+            return record_id if self._envelope.redactor.is_clean(record_id) else None
         if not isinstance(record_id, int) or isinstance(record_id, bool):
             return None
         return record_id if 0 < record_id <= MAX_NUMBER else None
 
     def read_list(self, response: Response) -> Page | Retry | Unknown | Halt:
         """Read one page. Source: [E] CB-qiita."""
-        fault = read_fault(response, self._envelope.plain)
+        fault = read_fault(response, self._envelope.redactor)
         if fault is not None:
             return fault
         body = read_object(response)
@@ -99,4 +99,4 @@ class CanbusRecords:
 
 
 def _shown(code: Any, envelope: Envelope) -> str | None:
-    return envelope.plain(str(code)) if isinstance(code, str | int) else None
+    return envelope.redactor(str(code)) if isinstance(code, str | int) else None

@@ -1,7 +1,7 @@
 """What the entries of a Canbus answer mean, one per record.
 
 Source: apis.md 2.3 for the codes. The newer edition of the page may list more ([U]), and which of several a target chooses
-overlaps (part 5.11), so nothing here depends on which code it is, but for four: 0, 7012, 32 and "not listed".
+overlaps (part 5.11). So only four things are told apart here: 0, 7012, 32, and a code that is not listed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from loader.model import (
     Unknown,
     Verdict,
 )
-from loader.targets.answers import Redactor
+from loader.redaction import Redactor
 
 CREATED, DUPLICATE, BAD_USER = "0", "7012", "32"
+"""[D] CB-add-old; DUPLICATE: a unique item has the value already."""
 MEANINGS = {
     BAD_USER: "System_Create_User is unknown or disabled",
     "7001": "a number is under its minimum",
@@ -44,9 +45,9 @@ MEANINGS = {
 MAX_CODE_CHARACTERS = 20
 
 
-def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], plain: Redactor) -> Verdict:
+def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], redactor: Redactor) -> Verdict:
     """Read as many entries as the chunk has records, in the records' order."""
-    codes = [_code_of(entry, plain) for entry in results]
+    codes = [_code_of(entry, redactor) for entry in results]
     ids = [_id_of(entry) for entry in results]
     given = [record_id for record_id in ids if record_id is not None]
     if len(set(given)) < len(given):
@@ -68,12 +69,12 @@ def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk]
         _read_one(code, record_id, is_in_doubt=chunk.in_doubt, is_refused=is_refused, is_atomic=is_atomic)
         for code, record_id in zip(codes, ids, strict=True)
     ]
-    return Settled(tuple(_without_bad_id(outcome, plain) for outcome in outcomes))
+    return Settled(tuple(_without_bad_id(outcome, redactor) for outcome in outcomes))
 
 
-def _without_bad_id(outcome: Outcome | Resend, plain: Redactor) -> Outcome | Resend:
+def _without_bad_id(outcome: Outcome | Resend, redactor: Redactor) -> Outcome | Resend:
     """Keep no id that is none: it goes to the log, to files and to terminals."""
-    is_bad = isinstance(outcome, Created) and isinstance(outcome.id, str) and not plain.is_clean(outcome.id)
+    is_bad = isinstance(outcome, Created) and isinstance(outcome.id, str) and not redactor.is_clean(outcome.id)
     return Created(None) if is_bad else outcome
 
 
@@ -97,18 +98,18 @@ def _read_one(
     return Rejected("target", code, f"the target refuses the record with code {code}, which is not documented")
 
 
-def _code_of(entry: Any, plain: Redactor) -> str | None:
-    """Return an entry's code as text ([D] a string; a number is tolerated); None where it has none."""
+def _code_of(entry: Any, redactor: Redactor) -> str | None:
+    """Return an entry's code as text ([D] a string; a number is tolerated); None if it has none."""
     code = entry.get("result") if isinstance(entry, dict) else None
     if isinstance(code, int) and not isinstance(code, bool):
         code = str(code)
     if not isinstance(code, str) or not code.isascii() or not code.isalnum() or len(code) > MAX_CODE_CHARACTERS:
         return None
-    return code if plain.is_clean(code) else None
+    return code if redactor.is_clean(code) else None
 
 
 def _id_of(entry: Any) -> RecordId:
-    """Return an entry's id; None where it is absent, null or empty ([N] which of the three a failed entry has)."""
+    """Return an entry's id; None if it is absent, null or empty ([N] which of the three a failed entry has)."""
     record_id = entry.get("id") if isinstance(entry, dict) else None
     if isinstance(record_id, str):
         return record_id or None

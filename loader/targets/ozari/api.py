@@ -1,7 +1,7 @@
 """What all of Ozari's calls share: names, headers, the preflight, and what a refusal means.
 
 Source: apis.md part 1. Names are checked here because the server checks them too ([D] OZ-err, OZ-ins), and because a table's
-name becomes part of a path. Errors carry free text and no machine code ([D] OZ-err), so statuses decide, and text only where
+name becomes part of a path. Errors carry free text and no machine code ([D] OZ-err), so statuses decide, and the text only if
 one status has two meanings: 404 is "no match" with `matched` and "no table" without it ([D] OZ-upd, OZ-err; apis.md part
 5.3).
 """
@@ -14,12 +14,14 @@ from typing import Any
 
 from loader.errors import UsageError
 from loader.model import Halt, Rejected, Request, Response, Retry, Settled, Unknown, Verdict
+from loader.redaction import Redactor
 from loader.settings import OzariCredentials
-from loader.targets.answers import Redactor, common_reading, common_verdict, read_object
+from loader.targets.answers import common_reading, common_verdict, error_text, read_object
 from loader.targets.base import Identity
 
 PRIMARY_KEY = "fid"
 NAME = re.compile(r"[A-Za-z0-9_]+")
+"""[D] OZ-err, OZ-ins. Used with fullmatch: `$` would let a trailing line feed pass."""
 MAX_NAME_CHARACTERS = 64
 """The longest identifier of the common databases; also keeps a path short."""
 MAX_KNOWN_NAMES = 4096
@@ -61,36 +63,35 @@ class FieldNames:
         return None
 
 
-def check_table(table: str) -> str:
-    """Return a table's name. Errors: UsageError where it cannot be one."""
+def check_table(table: str) -> None:
+    """See that a table's name can be one. Errors: UsageError."""
+    if not table:
+        raise UsageError("no table is named", "add --table NAME")
     if len(table) > MAX_NAME_CHARACTERS or not NAME.fullmatch(table):
         raise UsageError(
-            f"{table[:MAX_NAME_CHARACTERS]!r} is not an Ozari table",
-            f"a table's name is 1 to {MAX_NAME_CHARACTERS} of the letters A-Z, a-z, digits and the underscore",
+            f"{table!r} is not a table name", "a table name is made of letters, digits and _, for example tcust"
         )
-    return table
 
 
-def check_field(name: str, option: str, *, may_be_primary_key: bool = False) -> str:
-    """Return a field's name that an option gives. Errors: UsageError where it cannot be one."""
+def check_field(option: str, name: str | None, *, may_be_primary_key: bool = False) -> None:
+    """See that a field's name that an option gives can be one; None: the option was not given. Errors: UsageError."""
+    if name is None:
+        return
     if len(name) > MAX_NAME_CHARACTERS or not NAME.fullmatch(name):
-        raise UsageError(
-            f"{option} {name[:MAX_NAME_CHARACTERS]!r} is not an Ozari field",
-            "a field's name is made of the letters A-Z, a-z, digits and the underscore",
-        )
+        raise UsageError(f"{option} {name!r} is not a field name", "a field name is made of letters, digits and _")
     if name == PRIMARY_KEY and not may_be_primary_key:
         raise UsageError(
-            f"{option} {PRIMARY_KEY} cannot be used: the target gives out the primary key by itself",
-            "name a field that the source holds",
+            f"{option} {PRIMARY_KEY} is impossible", "the target sets its primary key itself; name another field"
         )
-    return name
 
 
-def bad_name(name: str, plain: Redactor) -> Rejected:
+def bad_name(name: str, redactor: Redactor) -> Rejected:
     """Refuse a record for a field name. Source: [D] OZ-ins, the two 400s that this spares."""
     if name == PRIMARY_KEY:
         return Rejected("map", "fid", f"the primary key {PRIMARY_KEY} cannot be set")
-    return Rejected("map", "field_name", f'"{plain(name)}" is not a field name: letters, digits and underscores only')
+    return Rejected(
+        "map", "field_name", f'"{redactor(name)}" is not a field name: letters, digits and underscores only'
+    )
 
 
 def build_headers(credentials: OzariCredentials) -> Mapping[str, str]:
@@ -115,14 +116,14 @@ def is_same_table(body: Mapping[str, Any], table: str) -> bool:
     return isinstance(named, str) and named.casefold() == table.casefold()
 
 
-def read_success(response: Response, table: str, plain: Redactor, done: str) -> dict[str, Any] | Verdict:
+def read_success(response: Response, table: str, redactor: Redactor, done: str) -> dict[str, Any] | Verdict:
     """Return the body of a 2xx that says success for this table, else what it means. `done`: what was probably done."""
     body = read_object(response)
     if body is None:
         return Unknown(f"{done}, but the answer cannot be read", response.status)
     success = body.get("success")
     if success is False and isinstance(body.get("error"), str):
-        return Settled((Rejected("target", str(response.status), plain.error(body, response.status)),))
+        return Settled((Rejected("target", str(response.status), error_text(body, response.status, redactor)),))
     if success is not True:
         return Unknown("the answer says neither success nor an error", response.status)
     if not is_same_table(body, table):
@@ -130,23 +131,23 @@ def read_success(response: Response, table: str, plain: Redactor, done: str) -> 
     return body
 
 
-def refusal(response: Response, table: str, plain: Redactor) -> Verdict:
+def refusal(response: Response, table: str, redactor: Redactor) -> Verdict:
     """Say what an answer other than 200 and 201 means for one record's request."""
     common = common_verdict(response)
     if common is not None:
         return common
-    halt = halt_of(response, table, plain)
+    halt = halt_of(response, table, redactor)
     if halt is not None:
         return halt
     if response.status in REFUSING_STATUSES:
-        text = plain.error(read_object(response), response.status)
+        text = error_text(read_object(response), response.status, redactor)
         return Settled((Rejected("target", str(response.status), text),))
     return Unknown(f"the target answered {response.status}, which is not documented", response.status)
 
 
-def halt_of(response: Response, table: str, plain: Redactor) -> Halt | None:
+def halt_of(response: Response, table: str, redactor: Redactor) -> Halt | None:
     """Return why nothing can succeed, for the statuses that say so."""
-    text = plain.error(read_object(response), response.status)
+    text = error_text(read_object(response), response.status, redactor)
     if response.status in (401, 403):
         return Halt(
             "credentials",
@@ -172,13 +173,13 @@ def preflight() -> Request:
     return Request("GET", "/integration/auth/test")
 
 
-def read_preflight(response: Response, plain: Redactor) -> Identity | Retry | Halt:
+def read_preflight(response: Response, redactor: Redactor) -> Identity | Retry | Halt:
     """Read the token probe's answer."""
     common = common_reading(response)
     if common is not None:
         return common
     body = read_object(response)
-    text = plain.error(body, response.status)
+    text = error_text(body, response.status, redactor)
     if response.status in (404, 405):
         return Halt(
             "table",
@@ -189,5 +190,5 @@ def read_preflight(response: Response, plain: Redactor) -> Identity | Retry | Ha
         return Halt("credentials", f"the target refuses the token ({response.status}: {text})", "check OZARI_TOKEN")
     company = body.get("company") if body else None
     if response.status == 200 and body and body.get("success") is True and isinstance(company, str) and company:
-        return Identity(plain(company), f"ozari:{plain.clean(company)}")
+        return Identity(redactor(company), f"ozari:{redactor.clean(company)}")
     return Retry(f"the token probe brought no company (HTTP {response.status})")

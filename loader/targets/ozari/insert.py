@@ -30,8 +30,8 @@ from loader.model import (
     new_tuple,
 )
 from loader.reading.parsing import text_of
+from loader.redaction import Redactor
 from loader.settings import OzariCredentials, OzariInsert
-from loader.targets.answers import Redactor
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
@@ -56,22 +56,17 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 DECODER = msgspec.json.Decoder(Answer)
 
 
-class OzariInsertTarget:
-    """See `base.Target`."""
+class OzariInsertShaper:
+    """See `base.Shaper`."""
 
-    name = "ozari insert"
     max_records = 1
     body_overhead_bytes = len(OPENING) + len(CLOSING)
 
-    def __init__(self, settings: OzariInsert, credentials: OzariCredentials, run_id: str) -> None:
-        self.table = ozari.check_table(settings.table)
-        self.headers = ozari.build_headers(credentials)
-        self._plain = Redactor(credentials.token.reveal())
-        self._path = ozari.records_path(self.table)
-        self._key = None if settings.key is None else ozari.check_field(settings.key, "--key")
-        self._stamps = None
-        if settings.stamp is not None:
-            self._stamps = Stamps(ozari.check_field(settings.stamp, "--stamp"), run_id)
+    def __init__(self, settings: OzariInsert, run_id: str, redactor: Redactor) -> None:
+        self.settings = settings
+        self._redactor = redactor
+        self._key = settings.key
+        self._stamps = None if settings.stamp is None else Stamps(settings.stamp, run_id)
         # Neither the stamp's field nor the primary key is ever known as good, so the one set operation looks for them too.
         self._names = ozari.FieldNames(ozari.PRIMARY_KEY, *([settings.stamp] if settings.stamp else []))
         self.splice = self._splice() if self._key is None else None
@@ -82,7 +77,7 @@ class OzariInsertTarget:
         if bad is not None:
             if self._stamps is not None and bad == self._stamps.field:
                 return self._stamps.taken()
-            return ozari.bad_name(bad, self._plain)
+            return ozari.bad_name(bad, self._redactor)
         if not fields:
             return Rejected("map", "empty", "the record has no fields")
         if self._stamps is not None:
@@ -95,8 +90,22 @@ class OzariInsertTarget:
 
     def _splice(self) -> Splice:
         if self._stamps is None:
-            return Splice(b"{", (), are_good=self._names.are_good)
+            return Splice(b"{", (), names_ok=self._names.are_good)
         return Splice(b"{", (), self._stamps.opening, self._stamps.text, self._names.are_good)
+
+
+class OzariInsertTarget:
+    """See `base.Target`."""
+
+    def __init__(self, shaper: OzariInsertShaper, credentials: OzariCredentials) -> None:
+        self.shaper = shaper
+        self.headers = ozari.build_headers(credentials)
+        self.body_overhead_bytes = shaper.body_overhead_bytes
+        self._redactor = Redactor(credentials.secrets)
+        self._table = shaper.settings.table
+        self._path = ozari.records_path(self._table)
+        self._identity = shaper.settings.stamp or shaper.settings.key
+        """The field by which an answer's echo is known to be the record's."""
 
     def encode(self, chunk: Chunk) -> Request:
         """Build the request for the chunk's one record."""
@@ -107,7 +116,7 @@ class OzariInsertTarget:
         """Read the answer. Source: reliability.md 2.3; 201 by [D] OZ-err, 200 accepted as well (apis.md part 5.5)."""
         record = chunk.records[0]
         if response.status not in OK_STATUS:
-            return ozari.refusal(response, self.table, self._plain)
+            return ozari.refusal(response, self._table, self._redactor)
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", response.status)
         (created,) = self.glance((chunk,), (response,))
@@ -115,7 +124,7 @@ class OzariInsertTarget:
 
     def glance(self, chunks: Sequence[Chunk], responses: Sequence[Response]) -> list[Created | None]:
         """Find the answers that are what nearly always comes: as documented, with the very bytes that were sent."""
-        table, decode = self.table, DECODER.decode
+        table, decode = self._table, DECODER.decode
         found: list[Created | None] = []
         for chunk, response in zip(chunks, responses, strict=True):
             created = None
@@ -136,25 +145,24 @@ class OzariInsertTarget:
 
     def read_preflight(self, response: Response) -> Identity | Retry | Halt:
         """Read the company."""
-        return ozari.read_preflight(response, self._plain)
+        return ozari.read_preflight(response, self._redactor)
 
     def _full_look(self, record: Record, response: Response) -> Verdict:
-        body = ozari.read_success(response, self.table, self._plain, "the record was probably created")
+        body = ozari.read_success(response, self._table, self._redactor, "the record was probably created")
         if not isinstance(body, dict):
             return body
         echo = body.get("fields")
         if not isinstance(echo, dict):
             return Settled((Created(read_id(body.get("insertedId"))),))
-        identity = self._stamps.field if self._stamps is not None else self._key
-        found = compare(orjson.loads(record.data), echo, identity if record.key is not None else None)
+        found = compare(orjson.loads(record.data), echo, self._identity if record.key is not None else None)
         if found.is_mismatch:
             return Unknown("the answer belongs to another record", response.status, is_mismatch=True)
         return Settled((Created(read_id(body.get("insertedId"))),), found.changed)
 
 
 def read_id(value: Any) -> RecordId:
-    """Read an auto-increment id; None where there is none ([D] OZ-ins: `number | null`, and when it is null is [N])."""
+    """Read an auto-increment id; None if there is none ([D] OZ-ins: `number | null`, and when it is null is [N])."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_ID_DIGITS:
         value = int(value)
-    # Databases say 0 where a table has no auto-increment column; that is no id.
+    # Databases say 0 if a table has no auto-increment column; that is no id.
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ID else None

@@ -15,7 +15,8 @@ import orjson
 
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import members
-from loader.targets.answers import Redactor, common_reading, read_object
+from loader.redaction import Redactor
+from loader.targets.answers import common_reading, error_text, read_object
 from loader.targets.base import LookupAnswer, NoQueryEndpoint, QueryEndpoint
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.insert import read_id
@@ -32,20 +33,20 @@ def query_path(table: str) -> str:
 
 
 def raw_value(data: bytes, name: str) -> bytes:
-    """Return a top-level member's value as its raw bytes; null where it is missing."""
+    """Return a top-level member's value as its raw bytes; null if it is missing."""
     return next((data[m.value_start : m.value_end] for m in members(data) if m.name == name), b"null")
 
 
-def lookup_fault(response: Response, table: str, plain: Redactor) -> Retry | Halt | None:
+def lookup_fault(response: Response, table: str, redactor: Redactor) -> Retry | Halt | None:
     """Say why an answer to a harmless question is none: try later, or stop. None: it is an answer, or a refusal to answer."""
     common = common_reading(response)
     if common is not None:
         return common
-    text = plain.error(read_object(response), response.status)
+    text = error_text(read_object(response), response.status, redactor)
     # A 403 may also mean a table closed to queries (apis.md part 5.2); only a word about the token ends the run.
     is_token = response.status == 401 or (response.status == 403 and "token" in text.lower())
     is_table = response.status == 404 and ozari.NO_TABLE in text
-    return ozari.halt_of(response, table, plain) if is_token or is_table else None
+    return ozari.halt_of(response, table, redactor) if is_token or is_table else None
 
 
 # --- is there a query endpoint, and where does the table end now? -------------------------------------------------------
@@ -54,9 +55,9 @@ def lookup_fault(response: Response, table: str, plain: Redactor) -> Retry | Hal
 class OzariCapability:
     """Asks for the row with the highest primary key. The endpoint is younger than some deployments (apis.md 1.6, [I])."""
 
-    def __init__(self, table: str, plain: Redactor) -> None:
+    def __init__(self, table: str, redactor: Redactor) -> None:
         self._table = table
-        self._plain = plain
+        self._redactor = redactor
 
     def encode(self) -> Request:
         """Build the question."""
@@ -65,7 +66,7 @@ class OzariCapability:
 
     def read(self, response: Response) -> QueryEndpoint | NoQueryEndpoint | Retry | Halt:
         """Read whether the table can be queried. An answer that was cut is asked for again."""
-        fault = lookup_fault(response, self._table, self._plain)
+        fault = lookup_fault(response, self._table, self._redactor)
         if fault is not None:
             return fault
         if response.status == 200 and not response.is_complete:
@@ -73,7 +74,7 @@ class OzariCapability:
         body = read_object(response)
         rows = _rows_of(body, self._table) if response.status == 200 else None
         if rows is None:
-            return NoQueryEndpoint(f"{CLOSED}: {self._plain.error(body, response.status)}")
+            return NoQueryEndpoint(f"{CLOSED}: {error_text(body, response.status, self._redactor)}")
         highest = read_id(rows[0].get("fid")) if rows else 0
         return QueryEndpoint(highest if isinstance(highest, int) else None)
 
@@ -86,10 +87,10 @@ class OzariQuery:
 
     max_records = MAX_VALUES
 
-    def __init__(self, table: str, field: str, plain: Redactor, floor_fid: int | None = None) -> None:
+    def __init__(self, table: str, field: str, redactor: Redactor, floor_fid: int | None = None) -> None:
         self._table = table
         self._field = field
-        self._plain = plain
+        self._redactor = redactor
         self._floor_fid = floor_fid
 
     def encode(self, records: Sequence[Record]) -> Request:
@@ -107,12 +108,12 @@ class OzariQuery:
 
     def read(self, records: Sequence[Record], response: Response) -> LookupAnswer | Retry | Unknown | Halt:
         """Find each record among the rows. With rows missing from the page, what was not found stays undecided."""
-        fault = lookup_fault(response, self._table, self._plain)
+        fault = lookup_fault(response, self._table, self._redactor)
         if fault is not None:
             return fault
         body = read_object(response)
         if response.status != 200:
-            reason = f"{CLOSED}: {self._plain.error(body, response.status)}"
+            reason = f"{CLOSED}: {error_text(body, response.status, self._redactor)}"
             return LookupAnswer((Undecided(reason),) * len(records))
         rows = _rows_of(body, self._table)
         total = body.get("total") if body else None
@@ -163,7 +164,7 @@ def _is_rewritten(key: str | None, text: str) -> bool:
 
 
 def _rows_of(body: dict[str, Any] | None, table: str) -> list[dict[str, Any]] | None:
-    """Return the rows of a query's answer; None where it is no such answer."""
+    """Return the rows of a query's answer; None if it is no such answer."""
     if body is None or body.get("success") is not True or not ozari.is_same_table(body, table):
         return None
     rows = body.get("records")
@@ -174,17 +175,17 @@ def _rows_of(body: dict[str, Any] | None, table: str) -> list[dict[str, Any]] | 
 
 
 class OzariProbe:
-    """See `base.Lookup`. Sets the key to itself where it is found; it learns the number of rows and no id.
+    """See `base.Lookup`. Sets the key to itself in the rows that have it; the answer holds their number and no id.
 
     A field that the target keeps for the time of the last change may move ([N]), so the query endpoint goes first.
     """
 
     max_records = 1
 
-    def __init__(self, table: str, field: str, plain: Redactor, *, is_stamp: bool) -> None:
+    def __init__(self, table: str, field: str, redactor: Redactor, *, is_stamp: bool) -> None:
         self._table = table
         self._field = field
-        self._plain = plain
+        self._redactor = redactor
         self._is_stamp = is_stamp
 
     def encode(self, records: Sequence[Record]) -> Request:
@@ -198,7 +199,7 @@ class OzariProbe:
     def read(self, records: Sequence[Record], response: Response) -> LookupAnswer | Retry | Unknown | Halt:
         """Read how many rows hold the key."""
         (record,) = records
-        rows = read_matched(response, self._table, self._plain)
+        rows = read_matched(response, self._table, self._redactor)
         if isinstance(rows, Undecided):
             return LookupAnswer((rows,))
         if not isinstance(rows, int):
@@ -214,19 +215,19 @@ class OzariProbe:
         return LookupAnswer((Found((), rows),))
 
 
-def read_matched(response: Response, table: str, plain: Redactor) -> int | Undecided | Retry | Unknown | Halt:
+def read_matched(response: Response, table: str, redactor: Redactor) -> int | Undecided | Retry | Unknown | Halt:
     """Read how many rows a PATCH of one row matched. Source: [D] OZ-upd: 200, 404 and 409 all carry `matched`."""
-    fault = lookup_fault(response, table, plain)
+    fault = lookup_fault(response, table, redactor)
     if fault is not None:
         return fault
     body = read_object(response)
     matched = body.get("matched") if body else None
     is_count = isinstance(matched, int) and not isinstance(matched, bool) and matched >= 0
     if response.status not in (200, 404, 409):
-        return Undecided(f"the target refuses the question: {plain.error(body, response.status)}")
+        return Undecided(f"the target refuses the question: {error_text(body, response.status, redactor)}")
     if body is None or matched is None or not isinstance(matched, int) or not is_count:
         if response.status == 404:
-            return Undecided(f"the target does not know this call: {plain.error(body, 404)}")
+            return Undecided(f"the target does not know this call: {error_text(body, 404, redactor)}")
         return Unknown("the answer does not say how many rows matched", response.status)
     is_agreed = {
         200: matched == 1 and body.get("success") is True and ozari.is_same_table(body, table),

@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 
 from loader.columns import Splice
-from loader.errors import UsageError
 from loader.model import (
     Chunk,
     Created,
@@ -29,8 +28,9 @@ from loader.model import (
     Verdict,
 )
 from loader.reading.parsing import cut, members
+from loader.redaction import Redactor
 from loader.settings import OzariCredentials, OzariUpdate
-from loader.targets.answers import Redactor, read_object
+from loader.targets.answers import error_text, read_object
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
@@ -41,23 +41,16 @@ PARTS = frozenset({"filters", "fields"})
 SHAPE = 'an update is {"filters":{...},"fields":{...}}; for flat lines use --match'
 
 
-class OzariUpdateTarget:
-    """See `base.Target`."""
+class OzariUpdateShaper:
+    """See `base.Shaper`."""
 
-    name = "ozari update"
     max_records = 1
     splice: Splice | None = None
     body_overhead_bytes = 0
 
-    def __init__(self, settings: OzariUpdate, credentials: OzariCredentials) -> None:
-        self.table = ozari.check_table(settings.table)
-        self.headers = ozari.build_headers(credentials)
-        self._plain = Redactor(credentials.token.reveal())
-        self._path = ozari.records_path(self.table) + "/single"
-        for field in settings.match:
-            ozari.check_field(field, "--match", may_be_primary_key=True)
-        if len(set(settings.match)) < len(settings.match):
-            raise UsageError("--match names a field twice", "name each field once")
+    def __init__(self, settings: OzariUpdate, redactor: Redactor) -> None:
+        self.settings = settings
+        self._redactor = redactor
         self._match = settings.match
         self._filter_names = ozari.FieldNames()
         self._field_names = ozari.FieldNames(ozari.PRIMARY_KEY)  # [D] OZ-upd: allowed in filters, refused in fields
@@ -73,6 +66,38 @@ class OzariUpdateTarget:
             return fault
         return Record(source, number, offset, body, lock=lock_of(filters))
 
+    def _split(self, fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes] | Rejected:
+        filters = {name: fields[name] for name in self._match if name in fields}
+        if len(filters) < len(self._match):
+            missing = ", ".join(name for name in self._match if name not in fields)
+            return Rejected("map", "empty", f"the line has no value to match by: {missing}")
+        new = {name: value for name, value in fields.items() if name not in filters}
+        return filters, new, BODY % cut(data, self._match)
+
+    def _fault_of(self, filters: dict[str, Any], new: dict[str, Any]) -> Rejected | None:
+        for part, what in ((filters, "filters"), (new, "fields")):
+            if not part:
+                return Rejected("map", "empty", f"the update has no {what}")
+        bad = self._filter_names.first_bad(filters.keys()) or self._field_names.first_bad(new.keys())
+        if bad is not None:
+            return ozari.bad_name(bad, self._redactor)
+        for name, value in filters.items():
+            if isinstance(value, dict | list):
+                return Rejected("map", "object", f"the filter {name} is no single value")
+        return None
+
+
+class OzariUpdateTarget:
+    """See `base.Target`."""
+
+    def __init__(self, shaper: OzariUpdateShaper, credentials: OzariCredentials) -> None:
+        self.shaper = shaper
+        self.headers = ozari.build_headers(credentials)
+        self.body_overhead_bytes = shaper.body_overhead_bytes
+        self._redactor = Redactor(credentials.secrets)
+        self._table = shaper.settings.table
+        self._path = ozari.records_path(self._table) + "/single"
+
     def encode(self, chunk: Chunk) -> Request:
         """Build the request for the chunk's one record."""
         (record,) = chunk.records
@@ -84,9 +109,9 @@ class OzariUpdateTarget:
         if response.status == 404:
             body = read_object(response)
             if body is not None and "matched" in body:
-                return Settled((Rejected("target", "404", self._plain.error(body, 404)),))
+                return Settled((Rejected("target", "404", error_text(body, 404, self._redactor)),))
         if response.status not in (200, 201):
-            return ozari.refusal(response, self.table, self._plain)
+            return ozari.refusal(response, self._table, self._redactor)
         if not response.is_upload_complete:
             return Unknown("the answer came before the request was sent whole", response.status)
         return self._success(record, response)
@@ -102,30 +127,10 @@ class OzariUpdateTarget:
 
     def read_preflight(self, response: Response) -> Identity | Retry | Halt:
         """Read the company."""
-        return ozari.read_preflight(response, self._plain)
-
-    def _split(self, fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes] | Rejected:
-        filters = {name: fields[name] for name in self._match if name in fields}
-        if len(filters) < len(self._match):
-            missing = ", ".join(name for name in self._match if name not in fields)
-            return Rejected("map", "empty", f"the line has no value to match by: {missing}")
-        new = {name: value for name, value in fields.items() if name not in filters}
-        return filters, new, BODY % cut(data, self._match)
-
-    def _fault_of(self, filters: dict[str, Any], new: dict[str, Any]) -> Rejected | None:
-        for part, what in ((filters, "filters"), (new, "fields")):
-            if not part:
-                return Rejected("map", "empty", f"the update has no {what}")
-        bad = self._filter_names.first_bad(filters.keys()) or self._field_names.first_bad(new.keys())
-        if bad is not None:
-            return ozari.bad_name(bad, self._plain)
-        for name, value in filters.items():
-            if isinstance(value, dict | list):
-                return Rejected("map", "object", f"the filter {name} is no single value")
-        return None
+        return ozari.read_preflight(response, self._redactor)
 
     def _success(self, record: Record, response: Response) -> Verdict:
-        body = ozari.read_success(response, self.table, self._plain, "the row was probably updated")
+        body = ozari.read_success(response, self._table, self._redactor, "the row was probably updated")
         if not isinstance(body, dict):
             return body
         matched, updated, echo = body.get("matched"), body.get("updated"), body.get("fields")
@@ -137,7 +142,7 @@ class OzariUpdateTarget:
             if found.is_mismatch:
                 return Unknown("the answer belongs to another record", response.status, is_mismatch=True)
             changed = found.changed
-        # [D] OZ-upd: `updated` is 0 where the row had these values already.
+        # [D] OZ-upd: `updated` is 0 if the row had these values already.
         return Settled((Updated(is_unchanged=not isinstance(updated, bool) and updated == 0),), changed)
 
 

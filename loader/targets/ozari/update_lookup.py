@@ -11,14 +11,16 @@ import orjson
 
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import members
-from loader.targets.answers import Redactor, read_object
+from loader.redaction import Redactor
+from loader.targets.answers import error_text, read_object
 from loader.targets.base import Side
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.lookup import CLOSED, lookup_fault, query_path, read_matched
+from loader.targets.ozari.update import touches_its_filters
 
 
-def settle_update(old_rows: int, new_rows: int) -> Finding:
-    """Say what the two numbers of rows mean: Found, it was applied; Absent, it was not and may be sent again."""
+def conclude(old_rows: int, new_rows: int) -> Finding:
+    """Say what the numbers of rows mean. See `base.UpdateLookup`."""
     if new_rows == 1 and old_rows == 0:
         return Found((), 1)
     if old_rows == 1 and new_rows == 0:
@@ -39,9 +41,12 @@ def _filters_of(record: Record, side: Side) -> dict[bytes, bytes]:
 class OzariUpdateQuery:
     """See `base.UpdateLookup`. Counts rows by query, without touching one."""
 
-    def __init__(self, table: str, plain: Redactor) -> None:
+    is_needed = staticmethod(touches_its_filters)
+    conclude = staticmethod(conclude)
+
+    def __init__(self, table: str, redactor: Redactor) -> None:
         self._table = table
-        self._plain = plain
+        self._redactor = redactor
 
     def encode(self, record: Record, side: Side) -> Request:
         """Ask for the number of rows; one row is fetched, since a page has at least one."""
@@ -56,12 +61,12 @@ class OzariUpdateQuery:
 
     def read(self, record: Record, side: Side, response: Response) -> int | Undecided | Retry | Unknown | Halt:  # noqa: ARG002 - the protocol's
         """Read `total`."""
-        fault = lookup_fault(response, self._table, self._plain)
+        fault = lookup_fault(response, self._table, self._redactor)
         if fault is not None:
             return fault
         body = read_object(response)
         if response.status != 200:
-            return Undecided(f"{CLOSED}: {self._plain.error(body, response.status)}")
+            return Undecided(f"{CLOSED}: {error_text(body, response.status, self._redactor)}")
         total = body.get("total") if body else None
         is_answer = body is not None and body.get("success") is True and ozari.is_same_table(body, self._table)
         if not is_answer or isinstance(total, bool) or not isinstance(total, int) or total < 0:
@@ -72,9 +77,12 @@ class OzariUpdateQuery:
 class OzariUpdateProbe:
     """See `base.UpdateLookup`. Counts rows by a PATCH that sets one of the filtered fields to the value it is filtered by."""
 
-    def __init__(self, table: str, plain: Redactor) -> None:
+    is_needed = staticmethod(touches_its_filters)
+    conclude = staticmethod(conclude)
+
+    def __init__(self, table: str, redactor: Redactor) -> None:
         self._table = table
-        self._plain = plain
+        self._redactor = redactor
 
     def encode(self, record: Record, side: Side) -> Request:
         """Ask with the filters of one side.
@@ -89,4 +97,4 @@ class OzariUpdateProbe:
 
     def read(self, record: Record, side: Side, response: Response) -> int | Undecided | Retry | Unknown | Halt:  # noqa: ARG002 - the protocol's
         """Read `matched`."""
-        return read_matched(response, self._table, self._plain)
+        return read_matched(response, self._table, self._redactor)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, read_run_directory
-from loader.checkpoint.intended import marked_ends
+from loader.checkpoint.intended import intended_ends
 from loader.checkpoint.repair.refill import fill
 from loader.checkpoint.repair.rewrite import Repair
 from loader.checkpoint.windows import Exceptional, Slot
@@ -92,7 +92,7 @@ class Writer:
 
     async def step(self, log: CheckpointLog) -> None:
         open_lines = [
-            (live.window.source, line) for live in log.state.open_windows() for line in live.unresolved_lines()
+            (live.window.source, line) for live in log.state.unresolved_windows() for line in live.unresolved_lines()
         ]
         choice = self.draw.random()
         if choice < 0.35 or not open_lines:
@@ -102,6 +102,9 @@ class Writer:
                 self.settle(log, key, self.outcome())
         elif choice < 0.88:
             await self.settle_again(log)
+        elif choice < 0.91:
+            for source, line in self.draw.sample(open_lines, min(len(open_lines), 3)):
+                log.doubt(Spot(source, line, line * 10), "connection reset")
         elif choice < 0.94:
             self.next_id += 1
             log.note("unsent", self.next_id)
@@ -237,7 +240,7 @@ def repair(disk: Any, tools: Tools, sources: int, *, is_asked_first: bool = Fals
             sources=sources,
             window_lines=WINDOW_LINES,
             least_ends={},
-            marked_ends=marked_ends(disk, RUN),
+            intended_ends=intended_ends(disk, RUN),
             is_asked_first=is_asked_first,
         )
         work.doubt()

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Counts, Spot, Tools, read_run_directory
+from loader.checkpoint import CheckpointLog, Spot, Tools, read_run_directory
 from loader.checkpoint.windows import Blank, letter_of, outcome_of, tally
 from loader.errors import LogStorageFailed
-from loader.model import Ambiguous, Created, Outcome, Rejected, Updated, Window
+from loader.model import Ambiguous, Counts, Created, Outcome, Rejected, Updated, Window
 
 RUN = "k3j9abcdef"
 NOWHERE = Path("/nowhere")
@@ -48,7 +48,7 @@ class World:
 
     async def step(self, log: CheckpointLog) -> None:
         choice = self.draw.random()
-        open_lines = [line for live in log.state.open_windows() for line in live.unresolved_lines()]
+        open_lines = [line for live in log.state.unresolved_windows() for line in live.unresolved_lines()]
         fresh = [line for line in open_lines if self.intended.get(line) is False]
         if choice < 0.15 or not fresh:
             await self.intend(log)
@@ -61,7 +61,8 @@ class World:
             self.notes.append(len(self.notes) + 1)
             log.note("count", self.notes[-1])
         elif choice < 0.93:
-            log.doubt([Spot(0, line, line * 10) for line in fresh[:2]], "timed out")
+            for line in fresh[:2]:
+                log.doubt(Spot(0, line, line * 10), "timed out")
         else:
             await self.sync(log)
         if self.draw.random() < 0.5:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loader.checkpoint import CheckpointLog, Spot, Tools
-from loader.checkpoint.intended import MAX_BYTES, NAME, Marks
+from loader.checkpoint.intended import MAX_BYTES, NAME, Intended
 from loader.checkpoint.windows import Gap
 from loader.model import Created, Window
 
@@ -19,31 +19,31 @@ def window(first: int, end: int, source: int = 0) -> Window:
     return Window(source, first, end, first * 10, end * 10, 5, end - first, ())
 
 
-def reread(disk: Any, run: str = RUN) -> Marks:
-    return Marks.open(disk, run)
+def reread(disk: Any, run: str = RUN) -> Intended:
+    return Intended.open(disk, run)
 
 
 def test_what_was_told_is_read_back(disk: Any) -> None:
-    marks = Marks.open(disk, RUN)
+    marks = Intended.open(disk, RUN)
     assert marks.end(0) == (1, 0)
-    marks.tell([window(1, 9)])
-    marks.tell([window(9, 17), window(17, 25), window(1, 5, source=1)])
-    marks.tell([window(9, 17)])  # a forgotten one that was intended again
+    marks.record([window(1, 9)])
+    marks.record([window(9, 17), window(17, 25), window(1, 5, source=1)])
+    marks.record([window(9, 17)])  # a forgotten one that was intended again
     again = reread(disk)
     assert [again.end(source) for source in range(3)] == [(25, 250), (5, 50), (1, 0)]
 
 
 def test_marks_of_another_run_say_nothing(disk: Any) -> None:
-    Marks.open(disk, RUN).tell([window(1, 9)])
+    Intended.open(disk, RUN).record([window(1, 9)])
     assert reread(disk, "another").end(0) == (1, 0)
 
 
 @pytest.mark.parametrize("at", range(0, 40, 3))
 def test_a_mark_that_is_damaged_says_nothing_and_the_others_count(disk: Any, at: int) -> None:
-    marks = Marks.open(disk, RUN)
-    marks.tell([window(1, 9)])
+    marks = Intended.open(disk, RUN)
+    marks.record([window(1, 9)])
     first = len(disk.names[NAME].data)
-    marks.tell([window(9, 17)])
+    marks.record([window(9, 17)])
     data = bytearray(disk.names[NAME].data)
     place = at % (len(data) - 1)
     data[place] ^= 1
@@ -56,11 +56,11 @@ def test_a_mark_that_is_damaged_says_nothing_and_the_others_count(disk: Any, at:
 
 
 def test_the_file_begins_anew_and_forgets_no_source(disk: Any) -> None:
-    marks = Marks.open(disk, RUN)
-    marks.tell([window(1, 9, source=1)])
+    marks = Intended.open(disk, RUN)
+    marks.record([window(1, 9, source=1)])
     sizes = []
     for first in range(1, 40_000, 8):
-        marks.tell([window(first, first + 8)])
+        marks.record([window(first, first + 8)])
         sizes.append(len(disk.names[NAME].data))
     assert max(sizes) < MAX_BYTES + 100
     assert min(sizes[100:]) < 100

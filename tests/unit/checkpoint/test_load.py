@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Gap, Spot, Tools, read_run_directory, read_state
+from loader.checkpoint import (
+    CheckpointLog,
+    Gap,
+    Header,
+    NoHeader,
+    Spot,
+    Tools,
+    peek,
+    read_run_directory,
+    read_state,
+)
 from loader.checkpoint.windows import Slot, outcome_of
 from loader.errors import LoaderError, LogDamaged, LogLocked
 from loader.model import Ambiguous, Created, Rejected, Updated, Window
@@ -260,8 +270,33 @@ async def test_the_lock_goes_over_to_a_new_generation(tmp_path: Path, tools: Too
         line += 8
         await log.sync()
         await asyncio.sleep(0)  # what is due begins behind the sync
-        await log._upkeep.wait()
+        await log._compactor.wait()
         with pytest.raises(LogLocked):
             await CheckpointLog.open(tmp_path, RUN)
         assert read_state(tmp_path).counts == log.state.counts
     await log.close()
+
+
+async def test_a_header_is_read_alone_and_only_where_its_checksum_holds(disk: Any, tools: Tools) -> None:
+    def peeked() -> Header | NoHeader:
+        return peek(NOWHERE, storage=disk)
+
+    assert peeked() is NoHeader.NO_LOG
+    log = await CheckpointLog.create(NOWHERE, RUN, {"table": "tcust"}, tools=tools)
+    await log.close()
+    node, settled = disk.names["checkpoint.log"], disk.names["checkpoint.settled"]
+    whole, folds = node.data, settled.data
+    end = whole.index(b"\n") + 1
+    found = peeked()
+    assert isinstance(found, Header)
+    assert (found.run, found.bound) == (RUN, {"table": "tcust"})
+    for at in range(0, end, 7):
+        node.data = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        assert peeked() is NoHeader.LOST, at
+    settled.data = b""
+    for size in range(end + 1):  # a crash may leave any of it, before anything stands behind it
+        node.data = whole[:size]
+        assert isinstance(peeked(), Header) is (size == end)
+        assert (peeked() is NoHeader.UNBORN) is (size < end)
+    node.data, settled.data = whole[: end - 1], folds
+    assert peeked() is NoHeader.LOST

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from loader.checkpoint import CheckpointLog, Counts, Sizes, Spot, State, Tools, iter_ids, read_run_directory
+from loader.checkpoint import CheckpointLog, Sizes, Spot, State, Tools, read_run_directory
 from loader.checkpoint.tools import Worker
 from loader.checkpoint.windows import Slot
 from loader.errors import LogDamaged, LogStorageFailed
-from loader.model import Ambiguous, Created, Outcome, Record, Rejected, Updated, Window
+from loader.model import Ambiguous, Counts, Created, Outcome, Record, Rejected, Updated, Window
 
 RUN = "k3j9abcdef"
 NOWHERE = Path("/nowhere")
@@ -49,9 +49,9 @@ def summary(state: State) -> dict[str, Any]:
     return {
         "counts": state.counts,
         "notes": state.notes,
-        "open": [(live.window, live.unresolved_lines(), live.doubts) for live in state.open_windows()],
-        "settled": {source: state.settled(source) for source in state.lanes},
-        "ends": {source: state.last_intent_end(source) for source in state.lanes},
+        "open": [(live.window, live.unresolved_lines(), live.doubts) for live in state.unresolved_windows()],
+        "settled": {source: state.settled(source) for source in state.sources},
+        "ends": {source: state.last_intent_end(source) for source in state.sources},
         "bound": state.bound,
     }
 
@@ -65,7 +65,7 @@ async def test_a_run_is_read_back_as_it_was_written(disk: Any, tools: Tools) -> 
     log.settle(spots(1, 2), [Created(1547), Created("660fa9bd6a831e0f4f02446f")])
     log.settle(spots(5), [Rejected("target", "400", "no\ud800 such field")])
     log.settle(spots(7, 6, 8), [Created(None), Updated(), Updated(is_unchanged=True)])
-    log.doubt(spots(4), "timed out")
+    log.doubt(spots(4)[0], "timed out")
     log.note("rate", 120.5)
     log.note("ceiling", {"bytes": (1, 2)})
     log.note("rate", 99)
@@ -74,7 +74,7 @@ async def test_a_run_is_read_back_as_it_was_written(disk: Any, tools: Tools) -> 
     assert log.state.counts == Counts(
         lines=8, created=3, updated=2, unchanged=1, rejected=1, skipped_blank=1, ids_unknown=1
     )
-    assert log.state.counts.settled() == 7
+    assert log.state.counts.settled == 7
     assert live["notes"] == {"rate": 99, "ceiling": {"bytes": [1, 2]}}
     assert live["open"] == [(window(1, 9, 3), [4], {4: "timed out"})]
     assert [log.state.is_settled(0, line) for line in (0, 1, 3, 4, 9)] == [False, True, True, False, False]
@@ -130,7 +130,8 @@ async def test_outcomes_are_synced_without_being_asked(tmp_path: Path) -> None:
     while log._writer.synced_n < log.state.last_n:  # bounded by the test's time limit
         await asyncio.sleep(0.01)
     await log.close()
-    assert list(iter_ids(tmp_path)) == [(0, 1, 1)]
+    with read_run_directory(tmp_path) as run:
+        assert list(run.ids()) == [(0, 1, 1)]
     files = ["checkpoint.intended", "checkpoint.log", "checkpoint.settled"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
@@ -227,7 +228,7 @@ async def test_an_outcome_of_a_blank_line_stops_the_run_and_is_not_written(disk:
     log.settle(spots(2), [Created(1)])
     with pytest.raises(ValueError, match="no letter"):
         await log.sync()
-    assert log.failed.is_set()
+    assert log.failure is not None
     await log.close()
     assert slots_of(disk)[0, 1] is None
 
@@ -242,7 +243,7 @@ async def test_a_failed_sync_is_never_repeated(disk: Any, tools: Tools) -> None:
     with pytest.raises(LogStorageFailed, match="cannot be synced"):
         await log.intend([window(5, 9)])
     count = disk.operations.count("sync")
-    assert log.failed.is_set()
+    assert log.failure is not None
     log.settle(spots(1), [Created(1)])
     with pytest.raises(LogStorageFailed):
         await log.sync()
@@ -273,14 +274,14 @@ async def test_on_a_full_disk_the_ballast_makes_room_for_what_is_in_flight(disk:
     disk.capacity = 4000
     log = await new(tools)
     end = 1
-    while not log.failed.is_set():
+    while log.failure is None:
         end += 1
         with contextlib.suppress(LogStorageFailed):
             await log.intend([window(end - 1, end)])
     with pytest.raises(LogStorageFailed, match="the disk is full"):
         await log.sync()
     assert "checkpoint.ballast" not in disk.names
-    open_lines = [line for live in log.state.open_windows() for line in live.unresolved_lines()]
+    open_lines = [line for live in log.state.unresolved_windows() for line in live.unresolved_lines()]
     assert len(open_lines) == end - 1  # the intent that met the full disk was written whole
     log.settle(spots(*open_lines[:5]), [Created(line) for line in open_lines[:5]])
     await asyncio.sleep(0)
@@ -331,7 +332,7 @@ async def test_a_failure_at_any_operation_loses_nothing_that_was_acknowledged(
         else:
             again = await new(tools)
         assert again.state.bound == {"table": "tcust"}
-        assert again.state.counts.settled() >= len(acknowledged)
+        assert again.state.counts.settled >= len(acknowledged)
         await again.close()
 
 

@@ -98,7 +98,7 @@ async def test_lost_outcomes_put_just_their_lines_in_doubt(disk: Any, flat: Tool
     assert repair(disk, flat, 1)[0] == "damaged"
     assert doubted(before, disk) == [13, 14, 15, 16, 17, 18]
     log = await opens(flat)
-    assert [live.doubts[13] for live in log.state.open_windows()] == [REASON]
+    assert [live.doubts[13] for live in log.state.unresolved_windows()] == [REASON]
     assert log.state.counts.created == 4 * WINDOW_LINES - 6 - 2  # blank: 11 and 22
 
 
@@ -123,7 +123,7 @@ async def test_a_lost_intent_behind_which_none_is_known_takes_one_window(disk: A
     repair(disk, flat, 1)
     assert doubted(before, disk) == []
     log = await opens(flat)
-    assert [sorted(live.doubts) for live in log.state.open_windows()] == [[7, 8, 9, 10, 12]]
+    assert [sorted(live.doubts) for live in log.state.unresolved_windows()] == [[7, 8, 9, 10, 12]]
     assert log.state.last_intent_end(0) == (13, 120)
 
 

@@ -27,7 +27,7 @@ from loader.model import Ambiguous
 def test_a_window_is_written_down_as_it_is(slots: list[Slot]) -> None:
     state = State(Header(n=0, s=-1, format=1, run="r"))
     state.apply(Intent(n=1, s=0, source=0, lines=(5, 8), bytes=(0, 30), crc=9))
-    live = state.lanes[0].windows[5]
+    live = state.sources[0].windows[5]
     live.slots[:] = slots
     live.unresolved = slots.count(None)
     snapshot = snapshot_of(state, 2, 1, (0, ""))

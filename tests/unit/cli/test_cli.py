@@ -17,7 +17,7 @@ from loader.cli.app import app, main
 from loader.cli.errors import Session, explain
 from loader.cli.options import LOAD_NAMES, OPTIONS, RESUME_NAMES, Option
 from loader.errors import LogLocked, RunStopped, SourceError
-from loader.runs.plan import LoadPlan
+from loader.runs.plan import DryRun, LoadPlan
 from loader.settings import OzariCredentials, OzariUpdate, Rate, Secret
 
 CANARY = "canary-4f1c09"
@@ -158,7 +158,7 @@ def test_a_profile_and_flags_from_the_environment(
     assert run("ozari", "update", "c.ndjson", "--table", "t")[0] == 0
     monkeypatch.setenv("LOADER_DRY_RUN", "0")
     assert run("ozari", "update", "c.ndjson", "--table", "t", "--match", "c")[0] == 0
-    assert [settings.is_dry_run for settings in built] == [True, False]
+    assert [isinstance(settings, DryRun) for settings in built] == [True, False]
     assert [settings.target for settings in built] == [OzariUpdate("t", ("a", "b")), OzariUpdate("t", ("c",))]
 
 

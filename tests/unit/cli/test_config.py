@@ -12,8 +12,8 @@ import pytest
 from loader.cli.config import load_settings, resume_settings
 from loader.errors import LoaderError, UsageError
 from loader.runs import directory as run_directory
-from loader.runs.directory import Kind, RunInfo
-from loader.runs.plan import LoadPlan
+from loader.runs.directory import RunInfo
+from loader.runs.plan import DryRun, LoadPlan
 from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, Rate, RejectLimit
 
 ENVIRON = {
@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> str:
     return str(path)
 
 
-def build(kind: Kind, source: str, environ: Mapping[str, str] = ENVIRON, **values: Any) -> LoadPlan:
+def build(kind: str, source: str, environ: Mapping[str, str] = ENVIRON, **values: Any) -> LoadPlan | DryRun:
     given = {"sources": (source,), **({} if kind == "canbus add" else {"table": "tcity"}), **values}
     return load_settings(kind, given, environ)
 
@@ -108,7 +108,7 @@ def test_every_option_reaches_its_setting(source: str, tmp_path: Path) -> None:
         ("ozari insert", {"patience": "x"}, "--patience"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_hint(source: str, kind: Kind, values: dict[str, Any], part: str) -> None:
+def test_what_cannot_be_is_refused_with_a_hint(source: str, kind: str, values: dict[str, Any], part: str) -> None:
     with pytest.raises(UsageError) as caught:
         build(kind, source, **values)
     assert part in f"{caught.value.message} {caught.value.hint}"
@@ -124,7 +124,10 @@ def test_a_source_named_twice_would_be_loaded_twice(source: str, tmp_path: Path)
 def test_credentials_are_asked_for_before_a_run_begins(source: str) -> None:
     with pytest.raises(UsageError, match="OZARI_TOKEN"):
         build("ozari insert", source, environ={})
-    assert build("ozari insert", source, environ={}, dry_run=True).is_dry_run
+    for kind in ("ozari insert", "canbus add"):
+        plan = build(kind, source, environ={}, dry_run=True)
+        assert isinstance(plan, DryRun)
+        assert plan.credentials is None
 
 
 def test_updates_can_always_be_reconciled(source: str) -> None:

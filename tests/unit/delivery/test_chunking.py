@@ -103,21 +103,6 @@ def test_chunks_of_doubt_say_so() -> None:
     assert chunker.flush() == Chunk((record(1),), in_doubt=True)
 
 
-@given(
-    sizes=st.lists(st.integers(0, 20), min_size=1, max_size=30),
-    at=st.integers(0, 30),
-    lower=st.integers(0, 130),
-)
-def test_a_ceiling_that_is_learnt_binds_what_waits_too(sizes: list[int], at: int, lower: int) -> None:
-    records = [record(size, number) for number, size in enumerate(sizes)]
-    chunker = Chunker(5, 8, 100)
-    before = [chunk for one in records[:at] if (chunk := chunker.feed(one))]
-    after = chunker.lower_max_bytes(lower) + feed_all(chunker, records[at:])
-    assert [one for chunk in before + after for one in chunk.records] == records
-    assert chunker.max_bytes == max(1, min(100, lower))
-    assert all(len(chunk.records) == 1 or body_bytes(chunk, 5) <= chunker.max_bytes for chunk in after)
-
-
 @pytest.mark.parametrize("limits", [(0, 10), (10, 0)])
 def test_a_chunk_has_room_for_something(limits: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="at least one"):

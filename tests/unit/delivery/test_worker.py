@@ -20,8 +20,9 @@ from loader.model import Chunk, NoResponse, Record, Request, Response
 from loader.rate.throttle import FixedThrottle
 from loader.runtime import Runtime
 from loader.settings import OzariCredentials, OzariInsert, Secret
-from loader.targets.ozari.insert import OzariInsertTarget
+from loader.targets.registry import build_target
 from loader.transport.base import Follow
+from tests.unit.virtual_loop import loop_runtime
 
 Reply = Response | NoResponse
 
@@ -104,8 +105,10 @@ class Bench:
         self.stop.on_request(self.queue.close)
         self.line = Line(reply_to)
         self.told = Told(self.queue)
-        sender = Sender(self.line, FixedThrottle(rate, burst=1 if rate < 1e6 else None), Breaker(Runtime()))
-        target = OzariInsertTarget(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
+        sender = Sender(
+            self.line, FixedThrottle(loop_runtime(), rate, burst=1 if rate < 1e6 else None), Breaker(Runtime())
+        )
+        target = build_target(OzariInsert("tcity"), OzariCredentials(Secret("token")), "run")
         told = cast("Any", self.told)
         self.claim = ToldClaim()
         claim, packer = cast("Any", self.claim), cast("Any", None)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from loader.model import Created, Record
+from loader.model import Absent, Created, Record
 from loader.pipeline.shortened_log import AskFirst, SendInDoubt
-from loader.reconcile.strategies import Known, Missing
+from loader.reconcile.strategies import Known
 from tests.simulation.worlds import run_world
 
 BOUND = 4
@@ -90,8 +90,8 @@ async def test_asking_first(windows: list[tuple[int, ...]], there: set[int], is_
         def size_after(self, faults: int) -> int:
             return 200
 
-        async def learn(self, records: list[Record]) -> list[Known | Missing]:
-            return [Known(Created(100)) if record.number in there else Missing() for record in records]
+        async def ask(self, records: list[Record]) -> list[Known | Absent]:
+            return [Known(Created(100)) if record.number in there else Absent() for record in records]
 
     async def found() -> None:
         pass

@@ -6,8 +6,9 @@ import asyncio
 import random
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from loader.rate.throttle import Failed, FixedThrottle, Success, Throttle, Ticket
+from loader.rate.throttle import Failed, Success, Throttle, Ticket
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -47,7 +48,7 @@ async def admissions(throttle: Throttle, seconds: float, *, workers: int = 64, l
 
 
 async def admissions_in_rounds(throttle: Throttle, seconds: float, *, workers: int = 64) -> list[float]:
-    """Do the same as the crew does it: answers come in rounds, and as many tickets are asked for at once."""
+    """Do the same as the fast path does it: answers come in rounds, and as many tickets are asked for in one call."""
     times: list[float] = []
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
@@ -74,15 +75,16 @@ async def admissions_in_rounds(throttle: Throttle, seconds: float, *, workers: i
     return sorted(times)
 
 
-def cancel_as_it_gets_its_ticket(throttle: FixedThrottle, waiting: asyncio.Task[Ticket]) -> None:
+def cancel_as_it_gets_its_ticket(throttle: Throttle, waiting: asyncio.Task[Ticket]) -> None:
     """Let one who waits leave in the very moment in which a ticket is handed out."""
-    hand_out = throttle._line._hand_out
+    queue: Any = throttle._queue  # type: ignore[attr-defined]  # there is no other way to that moment
+    hand_out = queue._hand_out
 
     def hand_out_and_cancel(ticket: Ticket) -> None:
         hand_out(ticket)
         waiting.cancel()
 
-    throttle._line._hand_out = hand_out_and_cancel  # type: ignore[method-assign]  # there is no other way to that moment
+    queue._hand_out = hand_out_and_cancel
 
 
 def most_in_a_second(times: list[float]) -> int:

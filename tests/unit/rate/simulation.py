@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, exp, inf, pi, sin
 
-from loader.rate.finder import Sent, Throttled, acquire, apply, begin, in_flight_cap, next_send_at, succeed
+from loader.rate.finder import acquire, answered, begin, in_flight_cap, next_send_at, succeed
+from loader.rate.signals import Throttled, Ticket
 from tests.unit.rate.limiters import Limiter
 
 SEND, ARRIVE, ANSWER, NEIGHBOUR = range(4)
@@ -67,7 +68,7 @@ class _World:
         self.random = random.Random(seed)
         self.limiter = scenario.make()
         self.state = begin(0.0)
-        self.queue: list[tuple[float, int, int, Sent | None, tuple[bool, float | None]]] = []
+        self.queue: list[tuple[float, int, int, Ticket | None, tuple[bool, float | None]]] = []
         self.order = 0
         self.number = 0
         self.accepted: list[float] = []
@@ -77,7 +78,7 @@ class _World:
         self.base_rate = self.limiter.per_second
 
     def push(
-        self, at: float, kind: int, sent: Sent | None = None, said: tuple[bool, float | None] = (True, None)
+        self, at: float, kind: int, sent: Ticket | None = None, said: tuple[bool, float | None] = (True, None)
     ) -> None:
         self.order += 1
         heapq.heappush(self.queue, (at, self.order, kind, sent, said))
@@ -116,14 +117,14 @@ class _World:
     def send(self, now: float) -> None:
         self.number += 1
         acquire(self.state, self.number, now)
-        sent = Sent(self.number, now, self.state.rate)
+        sent = Ticket(self.number, now, self.state.rate)
         self.push(now + self.latency() / 2, ARRIVE, sent)
 
     def latency(self) -> float:
         scenario = self.scenario
         return scenario.latency * (exp(self.random.gauss(0.0, scenario.sigma)) if scenario.sigma else 1.0)
 
-    def handle(self, now: float, kind: int, sent: Sent | None, said: tuple[bool, float | None]) -> None:
+    def handle(self, now: float, kind: int, sent: Ticket | None, said: tuple[bool, float | None]) -> None:
         if kind == NEIGHBOUR:
             self.limiter.decide(now)
             self.push(now + self.neighbour_gap(now), NEIGHBOUR)
@@ -140,7 +141,7 @@ class _World:
             succeed(self.state, sent.number, sent.at, now - sent.at, now)
         else:
             self.throttled.append(now)
-            apply(self.state, Throttled(sent, said[1]), now)
+            answered(self.state, sent, Throttled(said[1]), now)
 
     def after_stall(self, now: float) -> float:
         length, period = self.scenario.stall

@@ -11,7 +11,7 @@ import pytest
 from loader.rate.throttle import AutoThrottle, Failed, FixedThrottle, Success, Throttle, Throttled
 from tests.unit.rate.admissions import admissions, late_sleep
 from tests.unit.rate.limiters import FixedWindow, LeakyQueue, TokenBucket
-from tests.unit.virtual_loop import run_virtual
+from tests.unit.virtual_loop import loop_runtime, run_virtual
 
 # --- a rate that is found ------------------------------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ async def load(
 @pytest.mark.parametrize("limit", [20.0, 200.0, 700.0])
 def test_auto_finds_the_limit_with_late_timers(limit: float) -> None:
     async def main() -> tuple[list[float], list[float]]:
-        throttle = AutoThrottle(sleep=late_sleep(2), draw=random.Random(2).random)
+        throttle = AutoThrottle(loop_runtime(sleep=late_sleep(2), draw=random.Random(2).random))
         return await load(throttle, FixedWindow(limit), 60)
 
     accepted, refused = run_virtual(main())
@@ -63,7 +63,9 @@ def test_auto_keeps_just_below_what_a_queue_close_by_is_served_at(limit: float) 
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        throttle = AutoThrottle(clock=lambda: int(1000 * loop.time()) / 1000, sleep=late_sleep(2), draw=draw.random)
+        throttle = AutoThrottle(
+            loop_runtime(clock=lambda: int(1000 * loop.time()) / 1000, sleep=late_sleep(2), draw=draw.random)
+        )
 
         async def work() -> None:
             while True:
@@ -89,7 +91,7 @@ def test_auto_keeps_just_below_what_a_queue_close_by_is_served_at(limit: float) 
 
 def test_auto_gives_a_ticket_at_once_where_one_is_due_and_only_there() -> None:
     async def main() -> None:
-        throttle = AutoThrottle(100, draw=lambda: 0.0)
+        throttle = AutoThrottle(loop_runtime(draw=lambda: 0.0), 100)
         first = throttle.admit_now()
         assert first is not None
         assert first.rate == 100
@@ -109,7 +111,7 @@ def test_auto_gives_a_ticket_at_once_where_one_is_due_and_only_there() -> None:
 def test_auto_gives_many_no_sooner_than_one_by_one() -> None:
     async def main() -> None:
         now = 0.0
-        throttle, twin = (AutoThrottle(1000, clock=lambda: now, draw=lambda: 0.0) for _ in range(2))
+        throttle, twin = (AutoThrottle(loop_runtime(clock=lambda: now, draw=lambda: 0.0), 1000) for _ in range(2))
         for _ in range(200):
             now += 0.003
             tickets = throttle.admit_many(4)
@@ -127,7 +129,7 @@ def test_auto_gives_many_no_sooner_than_one_by_one() -> None:
 def test_auto_gives_none_at_once_while_somebody_waits() -> None:
     async def main() -> None:
         now = 0.0
-        throttle = AutoThrottle(100, clock=lambda: now, sleep=lambda _: asyncio.sleep(1))
+        throttle = AutoThrottle(loop_runtime(clock=lambda: now, sleep=lambda _: asyncio.sleep(1)), 100)
         assert throttle.admit_now() is not None
         waiting = asyncio.create_task(throttle.admit())
         await asyncio.sleep(0)
@@ -140,7 +142,7 @@ def test_auto_gives_none_at_once_while_somebody_waits() -> None:
 
 def test_auto_gives_none_at_once_while_too_many_are_in_flight_or_the_gate_is_closed() -> None:
     async def main() -> None:
-        throttle = AutoThrottle(10_000, draw=lambda: 0.0)
+        throttle = AutoThrottle(loop_runtime(draw=lambda: 0.0), 10_000)
         tickets = []
         for _ in range(200):
             await asyncio.sleep(0.001)
@@ -160,7 +162,7 @@ def test_auto_gives_none_at_once_while_too_many_are_in_flight_or_the_gate_is_clo
 
 def test_auto_paces_evenly_and_never_catches_up() -> None:
     async def main() -> tuple[float, list[float]]:
-        throttle = AutoThrottle(100)
+        throttle = AutoThrottle(loop_runtime(), 100)
         await admissions(throttle, 1)
         throttle.pause(3)
         return throttle.rate_per_second, await admissions(throttle, 6)
@@ -172,7 +174,7 @@ def test_auto_paces_evenly_and_never_catches_up() -> None:
 
 def test_auto_sends_one_canary_at_a_time_and_a_lost_one_does_not_shut_the_gate_for_ever() -> None:
     async def main() -> list[float]:
-        throttle = AutoThrottle(50, draw=lambda: 0.0)
+        throttle = AutoThrottle(loop_runtime(draw=lambda: 0.0), 50)
         loop = asyncio.get_running_loop()
         first = [await throttle.admit() for _ in range(4)]
         # The first 429 ends the start, and closes the gate.
@@ -196,7 +198,7 @@ def test_auto_sends_one_canary_at_a_time_and_a_lost_one_does_not_shut_the_gate_f
 
 def test_auto_honours_a_long_retry_after_at_once() -> None:
     async def main() -> tuple[float, float]:
-        throttle = AutoThrottle(50)
+        throttle = AutoThrottle(loop_runtime(), 50)
         await admissions(throttle, 1)
         throttle.answered(await throttle.admit(), Throttled(30.0))
         begun = asyncio.get_running_loop().time()
@@ -209,9 +211,9 @@ def test_auto_honours_a_long_retry_after_at_once() -> None:
 
 def test_auto_follows_limit_headers() -> None:
     async def main() -> float:
-        throttle = AutoThrottle()
+        throttle = AutoThrottle(loop_runtime())
         throttle.answered(await throttle.admit(), Success(0.01))
-        throttle.told(limit=600, remaining=590, reset_seconds=60)
+        throttle.follow_headers(limit=600, remaining=590, reset_seconds=60)
         return (len(await admissions(throttle, 60))) / 60
 
     assert run_virtual(main()) == pytest.approx(9.8, rel=0.02)
@@ -219,6 +221,6 @@ def test_auto_follows_limit_headers() -> None:
 
 def test_both_say_where_they_are() -> None:
     async def main() -> list[str]:
-        return [FixedThrottle(500).describe(), AutoThrottle(200).describe()]
+        return [FixedThrottle(loop_runtime(), 500).describe(), AutoThrottle(loop_runtime(), 200).describe()]
 
     assert run_virtual(main()) == ["500/s", "200/s, growing"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loader.rate.finder import Acquired, State, Success, Throttled, begin, next_send_at, step
-from loader.rate.state import Mode
-from tests.unit.rate.states import holding, sent
+from loader.rate.finder import begin, next_send_at
+from loader.rate.state import Mode, State
+from tests.unit.rate.states import acquired, holding, refused, sent, taken
 
 # --- a queue that fills ---------------------------------------------------------------------------------------------------
 
@@ -16,7 +16,7 @@ def queued(state: State, latencies: list[float]) -> State:
     now = 1000.0
     for number, latency in enumerate(latencies):
         now = 1000.0 + 0.2 * number
-        state = step(state, Success(sent(number, now - latency), latency), now)
+        state = taken(state, sent(number, now - latency), latency, now)
     return state
 
 
@@ -24,14 +24,14 @@ def test_a_429_of_a_full_queue_cuts_to_what_is_served_however_far_above_the_rate
     # Begun later than now, so that it does not grow meanwhile.
     state = begin(2000.0, 16.0)
     state = queued(state, [0.01, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9])
-    state = step(state, Throttled(sent(9, 1001.1, rate=16.0)), 1001.3)
+    state = refused(state, sent(9, 1001.1, rate=16.0), 1001.3)
     assert state.rate == pytest.approx(0.97 * 5)
     assert state.ceiling == pytest.approx(5)
 
 
 def test_what_a_stall_held_up_is_no_queue() -> None:
     state = queued(holding(10), [0.01, 0.01, 0.01, 0.9, 0.9, 0.01, 0.9])
-    state = step(state, Throttled(sent(9, 1001.1, rate=10.0)), 1001.3)
+    state = refused(state, sent(9, 1001.1, rate=10.0), 1001.3)
     assert state.rate >= 9.5
 
 
@@ -49,7 +49,7 @@ def test_latency_that_grows_slows_down_without_any_429() -> None:
     for latency in (0.05, 0.05, 0.1, 0.1):
         for number in range(60):
             now += 0.01
-            state = step(state, Success(sent(number, now - latency), latency), now)
+            state = taken(state, sent(number, now - latency), latency, now)
     assert state.rate == pytest.approx(98, rel=0.005)
 
 
@@ -60,7 +60,7 @@ def test_latency_that_grows_while_probing_says_where_the_limit_is_and_the_next_p
     now = 1000.0
     for _ in range(120):
         now += 1 / 103
-        state = step(state, Success(sent(1, now - 0.1), 0.1), now)
+        state = taken(state, sent(1, now - 0.1), 0.1, now)
     assert state.ceiling == pytest.approx(103, rel=0.02), (
         "what is delivered while a queue stands, though it was taken for less"
     )
@@ -73,15 +73,15 @@ def test_latency_that_grows_while_probing_says_where_the_limit_is_and_the_next_p
 
 def shaving(state: State, start: float, rate: float) -> tuple[State, float]:
     """Let a batch come back of which every second request was refused, and then the first that was sent after the cut."""
-    state = step(state, Throttled(sent(0, start - 0.05, rate)), start)
+    state = refused(state, sent(0, start - 0.05, rate), start)
     for number in range(1, 10):
         at = start - 0.05 + number / rate
         if number % 2:
-            state = step(state, Success(sent(number, at, rate), 0.05), at + 0.05)
+            state = taken(state, sent(number, at, rate), 0.05, at + 0.05)
         else:
-            state = step(state, Throttled(sent(number, at, rate)), at + 0.05)
+            state = refused(state, sent(number, at, rate), at + 0.05)
     now = start + 0.2
-    return step(state, Throttled(sent(99, start + 0.15, rate)), now), now
+    return refused(state, sent(99, start + 0.15, rate), now), now
 
 
 def test_the_share_of_what_was_on_its_way_says_how_far_the_limit_fell() -> None:
@@ -95,13 +95,13 @@ def test_a_share_counts_at_the_rate_it_was_sent_at() -> None:
     first = state.rate
     for number in range(100, 112):
         answered = sent(number, now - 0.02, 200.0)
-        state = step(state, Throttled(answered) if number % 2 else Success(answered, 0.05), now + 0.03)
+        state = refused(state, answered, now + 0.03) if number % 2 else taken(state, answered, 0.05, now + 0.03)
     # Too little to measure anything else by.
     state.run_accepted = state.accepted
     due = max(next_send_at(state), now + 0.1)
-    state = step(state, Acquired(200), due)
-    state = step(state, Success(sent(200, due, first), 0.05), due + 0.05)
-    state = step(state, Throttled(sent(201, due + 0.06, first)), due + 0.11)
+    state = acquired(state, 200, due)
+    state = taken(state, sent(200, due, first), 0.05, due + 0.05)
+    state = refused(state, sent(201, due + 0.06, first), due + 0.11)
     assert state.rate >= 0.85 * first, "the same batch was not counted twice"
 
 
@@ -111,16 +111,16 @@ def test_what_was_taken_between_two_exhaustions_is_the_limit_whatever_pauses_lay
 ) -> None:
     state = holding(100)
     now = 1000.0
-    state = step(state, Throttled(sent(0, now - 0.05)), now)
+    state = refused(state, sent(0, now - 0.05), now)
     # 80 a second are taken, at a rate of 97, with a pause in each second.
     for second in (0, 1):
         for number in range(80):
             at = now + second + 0.1 + number / 97
-            state = step(state, Success(sent(number, at, 97.0), 0.05), at + 0.05)
+            state = taken(state, sent(number, at, 97.0), 0.05, at + 0.05)
         state.closed_seconds += 0.15
     state.accepted_since_cut = 1000
     state.mode, state.grown_until = mode, 2000.0
-    state = step(state, Throttled(sent(500, now + 1.95, 97.0)), now + 2.0)
+    state = refused(state, sent(500, now + 1.95, 97.0), now + 2.0)
     # In a probe the rate grew in between, and a small bucket is exhausted by the last of it alone.
     assert (state.rate == pytest.approx(80, rel=0.02)) is is_measured
     assert (state.ceiling == pytest.approx(1.04 * 80, rel=0.02)) is is_measured
@@ -139,7 +139,7 @@ def test_cuts_that_follow_a_fall_at_once_are_forgiven_with_it(mode: Mode) -> Non
     state.accepted_since_cut, state.throttled_since_cut = 5, 5
     state.run_started, state.run_accepted, state.cut_at = 999.0, state.accepted - 40, 999.5
     state.newest_accepted_at = 999.8
-    state = step(state, Throttled(sent(2, 999.95, 60.0)), 1000.0)
+    state = refused(state, sent(2, 999.95, 60.0), 1000.0)
     assert state.rate < 60
     assert state.budget == pytest.approx(3.0 - state.cost)
 
@@ -149,13 +149,13 @@ def test_a_long_window_that_was_shut_for_half_of_its_length_has_fallen_by_half()
     state.scale, state.ceiling, state.opened_at, state.opened_accepted = 60.0, 10.0, 900.0, 9_000
     state.newest_accepted_at = 999.8
     state.long_openings = 1
-    state = step(state, Throttled(sent(1, 999.9, 10.0)), 1000.0)
-    state = step(state, Throttled(sent(2, 1000.06, 10.0)), 1000.1)
+    state = refused(state, sent(1, 999.9, 10.0), 1000.0)
+    state = refused(state, sent(2, 1000.06, 10.0), 1000.1)
     for at in (1005.0, 1029.0):
-        state = step(state, Acquired(int(at)), at)
-        state = step(state, Throttled(sent(int(at), at, 10.0), 0.5), at + 0.05)
-    state = step(state, Acquired(7), 1031.0)
-    state = step(state, Success(sent(7, 1031.0, 10.0), 0.05), 1031.05)
+        state = acquired(state, int(at), at)
+        state = refused(state, sent(int(at), at, 10.0), at + 0.05, 0.5)
+    state = acquired(state, 7, 1031.0)
+    state = taken(state, sent(7, 1031.0, 10.0), 0.05, 1031.05)
     assert not state.is_closed
     assert state.rate == pytest.approx(5, rel=0.05)
 
@@ -164,9 +164,9 @@ def test_in_a_long_window_the_way_back_to_below_the_ceiling_is_quick() -> None:
     state = holding(100)
     state.mode, state.delivered, state.scale, state.grown_until = "probe", 1000.0, 60.0, 1000.0
     state.ceiling = 200.0
-    low = step(state, Acquired(1), 1010.0).rate
+    low = acquired(state, 1, 1010.0).rate
     state.ceiling = 105.0
-    near = step(state, Acquired(1), 1010.0).rate
+    near = acquired(state, 1, 1010.0).rate
     assert low - 100 == pytest.approx(4 * (near - 100), rel=0.05)
 
 
@@ -174,13 +174,13 @@ def test_in_a_long_window_the_way_back_to_below_the_ceiling_is_quick() -> None:
 def test_what_shuts_the_target_just_above_the_ceiling_may_be_a_fall(share: float, is_fall: bool) -> None:
     state = holding(100 * share)
     state.ceiling, state.mode = 100.0, "probe"
-    assert step(state, Throttled(sent(1, 999.9, 100 * share)), 1000.0).is_fall is is_fall
+    assert refused(state, sent(1, 999.9, 100 * share), 1000.0).is_fall is is_fall
 
 
 def test_a_slow_target_is_asked_for_at_most_one_percent_more_per_answer() -> None:
     state = holding(1.0)
     state.mode, state.ceiling, state.delivered, state.grown_until = "probe", 0.5, 100.0, 1000.0
-    grown = step(state, Acquired(1), 1010.0)
+    grown = acquired(state, 1, 1010.0)
     assert grown.rate == pytest.approx(1.105, rel=0.02)
 
 
@@ -189,5 +189,5 @@ def test_growth_is_finite_however_far_the_rate_is_above_its_ceiling(ceiling: flo
     # Seed 13856 of the simulation: the exponent of the acceleration overflowed.
     state = holding(5000.0)
     state.mode, state.ceiling, state.delivered = "probe", ceiling, 5000.0
-    grown = step(state, Success(sent(1, 1000.9), 0.05), 1001.0)
+    grown = taken(state, sent(1, 1000.9), 0.05, 1001.0)
     assert 5000.0 <= grown.rate < 10_000.0

@@ -15,7 +15,7 @@ from tests.unit.rate.admissions import (
     late_sleep,
     most_in_a_second,
 )
-from tests.unit.virtual_loop import run_virtual
+from tests.unit.virtual_loop import loop_runtime, run_virtual
 
 # --- a fixed rate --------------------------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ def test_no_second_admits_more_than_rate_and_burst_and_the_mean_holds(
     rate: float, burst: int | None, seconds: float
 ) -> None:
     async def main() -> list[float]:
-        return await admissions(FixedThrottle(rate, burst, sleep=late_sleep(1)), seconds, workers=256)
+        return await admissions(FixedThrottle(loop_runtime(sleep=late_sleep(1)), rate, burst), seconds, workers=256)
 
     times = run_virtual(main())
     allowed = rate + (max(1.0, rate / 20) if burst is None else burst)
@@ -52,7 +52,9 @@ def test_no_second_admits_more_than_rate_and_burst_and_the_mean_holds(
 @pytest.mark.parametrize("rate, burst", [(3.0, None), (100.0, None), (100.0, 1), (1000.0, 40), (10_000.0, None)])
 def test_the_same_holds_where_many_tickets_are_asked_for_at_once(rate: float, burst: int | None) -> None:
     async def main() -> list[float]:
-        return await admissions_in_rounds(FixedThrottle(rate, burst, sleep=late_sleep(1)), 20.0, workers=256)
+        return await admissions_in_rounds(
+            FixedThrottle(loop_runtime(sleep=late_sleep(1)), rate, burst), 20.0, workers=256
+        )
 
     times = run_virtual(main())
     allowed = rate + (max(1.0, rate / 20) if burst is None else burst)
@@ -62,7 +64,7 @@ def test_the_same_holds_where_many_tickets_are_asked_for_at_once(rate: float, bu
 
 def test_none_are_given_at_once_in_a_pause_nor_while_somebody_waits() -> None:
     async def main() -> None:
-        throttle = FixedThrottle(10, 5)
+        throttle = FixedThrottle(loop_runtime(), 10, 5)
         tickets = throttle.admit_many(8)
         assert [ticket.number for ticket in tickets] == [1, 2, 3, 4, 5]
         assert throttle.in_flight == 5
@@ -83,7 +85,7 @@ def test_none_are_given_at_once_in_a_pause_nor_while_somebody_waits() -> None:
 
 def test_the_canary_among_many_lets_all_go_again() -> None:
     async def main() -> None:
-        throttle = FixedThrottle(1000, 50)
+        throttle = FixedThrottle(loop_runtime(), 1000, 50)
         refused, other = await throttle.admit(), await throttle.admit()
         throttle.answered(refused, Throttled(7.0))
         canary = await throttle.admit()
@@ -97,7 +99,7 @@ def test_the_canary_among_many_lets_all_go_again() -> None:
 
 def test_a_rest_earns_one_burst_and_no_more() -> None:
     async def main() -> list[float]:
-        throttle = FixedThrottle(100, 20)
+        throttle = FixedThrottle(loop_runtime(), 100, 20)
         await admissions(throttle, 2)
         await asyncio.sleep(60)
         return await admissions(throttle, 3)
@@ -109,7 +111,7 @@ def test_a_rest_earns_one_burst_and_no_more() -> None:
 
 def test_waiting_is_counted_once_however_many_wait() -> None:
     async def main() -> float:
-        throttle = FixedThrottle(10, 1)
+        throttle = FixedThrottle(loop_runtime(), 10, 1)
         await admissions(throttle, 5, workers=50)
         return throttle.limited_by_rate_seconds
 
@@ -126,7 +128,7 @@ def test_waiting_costs_few_wake_ups() -> None:
             assert seconds >= 0.002
             await asyncio.sleep(seconds)
 
-        await admissions(FixedThrottle(10_000, sleep=sleep), 1, workers=256)
+        await admissions(FixedThrottle(loop_runtime(sleep=sleep), 10_000), 1, workers=256)
         return waits
 
     assert run_virtual(main()) <= 510
@@ -137,7 +139,7 @@ def test_waiting_costs_few_wake_ups() -> None:
 
 def test_a_429_stops_all_traffic_for_the_time_named() -> None:
     async def main() -> tuple[list[float], float]:
-        throttle = FixedThrottle(100)
+        throttle = FixedThrottle(loop_runtime(), 100)
         await admissions(throttle, 1)
         throttle.answered(await throttle.admit(), Throttled(7.0))
         at = asyncio.get_running_loop().time()
@@ -151,7 +153,7 @@ def test_a_429_stops_all_traffic_for_the_time_named() -> None:
 @pytest.mark.parametrize("named", [None, 0.0, 3600.0, 1e9])
 def test_a_429_without_a_usable_time_pauses_by_growing_steps(named: float | None) -> None:
     async def main() -> list[float]:
-        throttle = FixedThrottle(100, draw=lambda: 0.0)
+        throttle = FixedThrottle(loop_runtime(draw=lambda: 0.0), 100)
         loop = asyncio.get_running_loop()
         pauses = []
         for _ in range(9):
@@ -168,7 +170,7 @@ def test_a_429_without_a_usable_time_pauses_by_growing_steps(named: float | None
 
 def test_one_batch_of_429s_lowers_the_rate_once() -> None:
     async def main() -> float:
-        throttle = FixedThrottle(100, 30)
+        throttle = FixedThrottle(loop_runtime(), 100, 30)
         tickets = [await throttle.admit() for _ in range(20)]
         await asyncio.sleep(0.1)
         for ticket in tickets:
@@ -180,7 +182,7 @@ def test_one_batch_of_429s_lowers_the_rate_once() -> None:
 
 def test_the_rate_climbs_back_and_no_change_admits_a_second_burst() -> None:
     async def main() -> tuple[float, float, list[float]]:
-        throttle = FixedThrottle(100, 20)
+        throttle = FixedThrottle(loop_runtime(), 100, 20)
         times = await admissions(throttle, 2)
         throttle.answered(await throttle.admit(), Throttled(None))
         lowered = throttle.rate_per_second
@@ -195,7 +197,7 @@ def test_the_rate_climbs_back_and_no_change_admits_a_second_burst() -> None:
 
 def test_a_new_limiter_is_as_empty_as_the_old_one() -> None:
     async def main() -> bool:
-        throttle = FixedThrottle(100, 20)
+        throttle = FixedThrottle(loop_runtime(), 100, 20)
         tickets = [await throttle.admit() for _ in range(20)]
         throttle.answered(tickets[0], Throttled(0.01))
         before = throttle._limiter
@@ -208,7 +210,7 @@ def test_a_new_limiter_is_as_empty_as_the_old_one() -> None:
 
 def test_one_goes_ahead_of_the_others_after_a_pause_and_they_follow_its_good_answer() -> None:
     async def main() -> tuple[list[float], float]:
-        throttle = FixedThrottle(1000, 50)
+        throttle = FixedThrottle(loop_runtime(), 1000, 50)
         loop = asyncio.get_running_loop()
         throttle.answered(await throttle.admit(), Throttled(7.0))
         times: list[float] = []
@@ -234,7 +236,7 @@ def test_one_goes_ahead_of_the_others_after_a_pause_and_they_follow_its_good_ans
 
 def test_a_canary_without_an_answer_holds_the_others_for_seconds_only() -> None:
     async def main() -> float:
-        throttle = FixedThrottle(1000, 50)
+        throttle = FixedThrottle(loop_runtime(), 1000, 50)
         throttle.answered(await throttle.admit(), Throttled(7.0))
         canary = await throttle.admit()
         other = await throttle.admit()
@@ -249,7 +251,7 @@ def test_a_canary_without_an_answer_holds_the_others_for_seconds_only() -> None:
 
 def test_a_canary_that_nobody_can_use_holds_nobody() -> None:
     async def main() -> tuple[float, int]:
-        throttle = FixedThrottle(1000, 50)
+        throttle = FixedThrottle(loop_runtime(), 1000, 50)
         throttle.answered(await throttle.admit(), Throttled(7.0))
         gone, other = (asyncio.create_task(throttle.admit()) for _ in range(2))
         await asyncio.sleep(0)
@@ -267,7 +269,7 @@ def test_a_canary_that_nobody_can_use_holds_nobody() -> None:
 
 def test_a_rate_far_above_the_limit_is_soon_near_it() -> None:
     async def main() -> tuple[float, int]:
-        throttle = FixedThrottle(2000)
+        throttle = FixedThrottle(loop_runtime(), 2000)
         loop = asyncio.get_running_loop()
         tokens, at, refused = 1.0, loop.time(), 0  # the target's own bucket: 5 a second, one at once
 
@@ -296,7 +298,7 @@ def test_a_rate_far_above_the_limit_is_soon_near_it() -> None:
 
 def test_a_rate_a_little_above_the_limit_is_not_halved() -> None:
     async def main() -> float:
-        throttle = FixedThrottle(100)
+        throttle = FixedThrottle(loop_runtime(), 100)
         for _ in range(3):
             await admissions(throttle, 4)
             throttle.answered(await throttle.admit(), Throttled(1.0))

@@ -20,3 +20,9 @@ def _same(data: bytes) -> bytes:
 
 COMPRESSORS: dict[str, Encoder] = {"gzip": gzip.compress, "zstd": zstd.compress}
 ENCODERS: dict[str, Encoder] = {"plain": _same, **COMPRESSORS}
+
+LINES = [b"%d " % n + b"x" * (n * 37 % 2000) + b"\n" for n in range(2000)] + [
+    b"y" * 300_000 + b"\n",
+    b"after\n",
+    b"last",
+]

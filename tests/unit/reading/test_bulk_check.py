@@ -1,4 +1,4 @@
-"""What is said of many lines at once, against what `parse` says of each."""
+"""The check of many lines at once, against `parse` on each line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.reading import bulk_check as plain
+from loader.reading import bulk_check
 from loader.reading.bulk_check import BulkCheck
 from loader.reading.parsing import BLANK, parse
 from tests.unit.reading.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
@@ -40,34 +40,34 @@ USUAL = rows([b'"a"', b'"b"'])
 OTHER = st.lists(NAMES, max_size=4).flatmap(rows)
 
 
-def is_good(line: bytes, absent: str = "Tag") -> bool:
+def is_good(line: bytes, forbidden: str = "Tag") -> bool:
     data = line.strip(BLANK)
     fields = parse(data) if data else None
-    return type(fields) is dict and absent not in fields and line[:1] == b"{" and line[-2:] == b"}\n"
+    return type(fields) is dict and forbidden not in fields and line[:1] == b"{" and line[-2:] == b"}\n"
 
 
-def looked_at(parts: Sequence[Sequence[bytes]]) -> list[bool]:
-    look = BulkCheck(("Tag",))
-    return [look.all_good(lines, b"".join(lines)) for lines in parts]
+def checked(parts: Sequence[Sequence[bytes]]) -> list[bool]:
+    check = BulkCheck(("Tag",))
+    return [check.all_good(lines, b"".join(lines)) for lines in parts]
 
 
 @given(st.lists(st.lists(USUAL | OTHER, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_no_line_is_taken_that_parse_would_refuse(parts: list[list[bytes]]) -> None:
     parts = [part for at, part in enumerate(parts) for part in ([ROW], part)[at % 2 :]]  # a layout is known, or none
-    for lines, all_good in zip(parts, looked_at(parts), strict=True):
+    for lines, all_good in zip(parts, checked(parts), strict=True):
         assert not all_good or all(map(is_good, lines))
 
 
 @pytest.mark.parametrize("line", BAD_LINES, ids=[line.name for line in BAD_LINES])
 def test_a_bad_line_is_seen_among_good_ones(line: BadLine) -> None:
     bad = line.data + b"\n"
-    assert looked_at([[ROW], [ROW, bad], [bad, ROW], [bad], [ROW]]) == [True, False, False, False, True]
+    assert checked([[ROW], [ROW, bad], [bad, ROW], [bad], [ROW]]) == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize("data", SUSPICIOUS_GOOD_LINES.values(), ids=SUSPICIOUS_GOOD_LINES)
 def test_a_suspicious_line_is_taken_for_what_it_is(data: bytes) -> None:
     line = data.strip(BLANK) + b"\n"
-    for all_good in looked_at([[line], [line, line]]):
+    for all_good in checked([[line], [line, line]]):
         assert not all_good or is_good(line)
 
 
@@ -78,7 +78,7 @@ def test_an_integer_past_the_largest_double_is_seen_wherever_it_stands(shift: in
     line = members([b'"a"', b'"b"'], [sign + b"9" * 309, b'"' + b"x" * shift + b'"'])
     pad = members([b'"a"', b'"b"'], [b"1", b'"' + b"x" * shift + b'"'])
     assert not is_good(line)
-    assert looked_at([[pad], [pad, line, pad], [line]]) == [True, False, False]
+    assert checked([[pad], [pad, line, pad], [line]]) == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_integer_past_the_largest_double_is_seen_wherever_it_stands(shift: in
 )
 def test_good_lines_are_taken_together(lines: list[bytes]) -> None:
     assert all(map(is_good, lines))
-    assert looked_at([lines, lines]) == [True, True]
+    assert checked([lines, lines]) == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_good_lines_are_taken_together(lines: list[bytes]) -> None:
 )
 def test_what_orjson_lets_pass_is_seen_in_rows_of_a_known_layout(lines: list[bytes]) -> None:
     assert not all(map(is_good, lines))
-    assert looked_at([[ROW], lines, [ROW, *lines]]) == [True, False, False]
+    assert checked([[ROW], lines, [ROW, *lines]]) == [True, False, False]
 
 
 @pytest.mark.parametrize(
-    "line, is_plain",
+    "line, is_taken",
     [
         (b'{"a":"Tag"}\n', True),
         (b'{"a":"gaT"}\n', True),
@@ -129,31 +129,31 @@ def test_what_orjson_lets_pass_is_seen_in_rows_of_a_known_layout(lines: list[byt
         (b'{"a":{"Tag":1}}\n', True),
     ],
 )
-def test_a_name_that_must_be_absent_is_found_as_a_member_only(line: bytes, is_plain: bool) -> None:
-    assert looked_at([[line], [line, line], [b'{"b":1}\n', line]]) == [is_plain] * 3
+def test_a_name_that_must_be_absent_is_found_as_a_member_only(line: bytes, is_taken: bool) -> None:
+    assert checked([[line], [line, line], [b'{"b":1}\n', line]]) == [is_taken] * 3
 
 
 def test_names_that_a_target_does_not_take_are_seen() -> None:
-    look = BulkCheck((), lambda names: "fid" not in names)
+    check = BulkCheck((), lambda names: "fid" not in names)
     rows = [[b'{"a":1}\n'] * 2, [b'{"a":1,"fid":2}\n'], [b'{"b":1}\n'], [b'{"a":1}\n', b'{"b":1}\n']]
-    assert [look.all_good(lines, b"".join(lines)) for lines in rows] == [True, False, True, False]
+    assert [check.all_good(lines, b"".join(lines)) for lines in rows] == [True, False, True, False]
 
 
 def test_rows_of_another_table_are_learned_and_mixed_ones_are_not_tried_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     learned: list[tuple[str, ...]] = []
-    make = plain._layout
+    make = bulk_check._layout
 
-    def noted(names: tuple[str, ...]) -> plain.Layout | None:
+    def noted(names: tuple[str, ...]) -> bulk_check.Layout | None:
         learned.append(names)
         return make(names)
 
-    monkeypatch.setattr(plain, "_layout", noted)
+    monkeypatch.setattr(bulk_check, "_layout", noted)
     first, second = ([json.dumps({name: 1}).encode() + b"\n"] * 2 for name in "ab")
     mixed = [first[0], second[0]]
-    look = BulkCheck(())
+    check = BulkCheck(())
     for part in [first, first, second, second, *[mixed] * 1000, second]:
-        assert look.all_good(part, b"".join(part))
+        assert check.all_good(part, b"".join(part))
     assert learned[:2] == [("a",), ("b",)]
     assert 3 <= len(learned) <= 12

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from loader.errors import SourceError
+from loader.reading.blocks import read_blocks
 from loader.reading.compression import compress, decoded, decompress, decompressed, kind_of
-from loader.reading.source import FileSource, read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.ndjson import NDJSON
+from loader.reading.source import FileSource
 from tests.unit.reading.encoders import COMPRESSORS
 
 LINES = b"".join(b'{"n":%d,"text":"%x"}\n' % (n, n * n * 7919) for n in range(20_000))
@@ -83,7 +86,11 @@ def test_every_truncation_is_an_error_and_no_partial_line_comes_out(tmp_path: Pa
         opened = FileSource(path)
         read: list[bytes] = []
         with pytest.raises(SourceError, match="cut off"):
-            read.extend(line for block in read_blocks(opened, source=0, max_line_bytes=1000) for line in block.lines)
+            read.extend(
+                line
+                for block in read_blocks(Cursor(opened), NDJSON, source=0, max_line_bytes=1000)
+                for line in block.lines
+            )
         opened.close()
         assert LINES.startswith(b"".join(read))
         assert not read or read[-1].endswith(b"\n")
@@ -98,7 +105,11 @@ def test_whole_lines_before_a_truncation_are_delivered(tmp_path: Path, kind: str
     opened = FileSource(path)
     read: list[bytes] = []
     with pytest.raises(SourceError, match=r"cut off: its \w+ data ends in the middle, behind line [\d,]+$") as caught:
-        read.extend(line for block in read_blocks(opened, source=0, max_line_bytes=10_000) for line in block.lines)
+        read.extend(
+            line
+            for block in read_blocks(Cursor(opened), NDJSON, source=0, max_line_bytes=10_000)
+            for line in block.lines
+        )
     opened.close()
     assert len(read) > 1500
     assert caught.value.message.endswith(f" {len(read):,}")

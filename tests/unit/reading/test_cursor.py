@@ -1,39 +1,12 @@
 from __future__ import annotations
 
-import random
-from pathlib import Path
-
 import pytest
 
 from loader.errors import SourceError
-from loader.reading.cursor import Cursor, lines_at
+from loader.reading.cursor import Cursor
+from loader.reading.ndjson import NDJSON
 from loader.reading.source import FileSource
-from tests.unit.reading.encoders import ENCODERS
-
-LINES = [b"%d " % n + b"x" * (n * 37 % 2000) + b"\n" for n in range(2000)] + [
-    b"y" * 300_000 + b"\n",
-    b"after\n",
-    b"last",
-]
-
-
-@pytest.fixture(params=ENCODERS)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> FileSource:
-    path = tmp_path / "source"
-    path.write_bytes(ENCODERS[request.param](b"".join(LINES)))
-    return FileSource(path)
-
-
-def test_lines_at_their_offsets(opened: FileSource) -> None:
-    offsets = [0]
-    for line in LINES[:-1]:
-        offsets.append(offsets[-1] + len(line))
-    for count in (3, 50, 1000, len(LINES)):
-        chosen = sorted(random.Random(count).sample(range(len(LINES)), count))
-        assert list(lines_at(opened, [offsets[n] for n in chosen], 1 << 20)) == [LINES[n] for n in chosen]
-    chosen = [5, 2000, 2001, 2002]
-    assert list(lines_at(opened, [offsets[n] for n in chosen], 10_000)) == [LINES[5], None, b"after\n", b"last"]
-    opened.close()
+from tests.unit.reading.encoders import LINES
 
 
 def test_a_cursor_goes_forward(opened: FileSource) -> None:
@@ -46,7 +19,6 @@ def test_a_cursor_goes_forward(opened: FileSource) -> None:
     assert cursor.offset == 200_000
     cursor.move_to(len(data) - 3)
     assert cursor.take(100) == data[-3:]
-    assert cursor.line(10) == b""
+    assert NDJSON.line(cursor, 10) == b""
     with pytest.raises(SourceError, match="is shorter than"):
         cursor.move_to(len(data) + 1)
-    opened.close()

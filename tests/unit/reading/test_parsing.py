@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.model import Rejected
-from loader.reading.parsing import BLANK, cut, insert_first, members, parse, text_of
+from loader.reading.parsing import BLANK, cut, members, parse, text_of
 from tests.unit.reading.bad_lines import BAD_LINES, SUSPICIOUS_GOOD_LINES, BadLine
 
 
@@ -176,10 +176,6 @@ def test_cut_keeps_values_byte_for_byte() -> None:
     )
     assert cut(b'{"a":1}', ["a"]) == (b'{"a":1}', b"{}")
     assert cut(b'{"\\u00e9":1,"b":2}', ["\u00e9"]) == (b'{"\\u00e9":1}', b'{"b":2}')
-
-
-def test_insert_first_splices_a_member() -> None:
-    assert insert_first(b'{ "a":1.0 }', b'"s":"r-1"') == b'{"s":"r-1", "a":1.0 }'
 
 
 @pytest.mark.parametrize(

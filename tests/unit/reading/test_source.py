@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from loader.errors import SourceError
 from loader.model import Rejected
-from loader.reading.lines import LineSplitter
+from loader.reading.blocks import read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.lines import Block, LineSplitter
+from loader.reading.ndjson import BOM, NDJSON
 from loader.reading.parsing import BLANK, parse
-from loader.reading.source import BOM, Block, FileSource, read_blocks
+from loader.reading.source import FileSource
 from tests.unit.reading.bad_lines import BAD_LINES, BadLine
 from tests.unit.reading.encoders import ENCODERS
 
@@ -26,7 +29,7 @@ LIMIT = 1 << 20
 def read(path: Path, *, max_line_bytes: int = LIMIT, block_bytes: int = 1 << 16, **place: int) -> Iterator[Block]:
     opened = FileSource(path)
     try:
-        yield from read_blocks(opened, source=3, max_line_bytes=max_line_bytes, block_bytes=block_bytes, **place)
+        yield from read_blocks(Cursor(opened, block_bytes), NDJSON, source=3, max_line_bytes=max_line_bytes, **place)
     finally:
         opened.close()
 
@@ -52,7 +55,7 @@ def lines_of(blocks: Iterator[Block]) -> list[tuple[int, int, bytes]]:
     return found
 
 
-def plain_model(data: bytes) -> list[tuple[int, int, bytes]]:
+def expected_lines(data: bytes) -> list[tuple[int, int, bytes]]:
     offset = len(BOM) if data.startswith(BOM) else 0
     found = []
     for number, line in enumerate(data[offset:].splitlines(keepends=True) if b"\r" not in data else [], 1):
@@ -80,7 +83,7 @@ def plain_model(data: bytes) -> list[tuple[int, int, bytes]]:
 def test_lines_with_numbers_and_offsets(tmp_path: Path, kind: str, block_bytes: int, data: bytes) -> None:
     path = tmp_path / "source"
     path.write_bytes(ENCODERS[kind](data))
-    expected = plain_model(data)
+    expected = expected_lines(data)
     assert lines_of(read(path, block_bytes=block_bytes)) == expected
     for number, offset, _ in expected:
         rest = lines_of(read(path, block_bytes=block_bytes, number=number, offset=offset))
@@ -181,11 +184,14 @@ def test_over_long_lines_are_passed_over(
 OVER_LONG = """
 import resource, sys
 from pathlib import Path
-from loader.reading.source import FileSource, read_blocks
+from loader.reading.blocks import read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.ndjson import NDJSON
+from loader.reading.source import FileSource
 opened = FileSource(Path(sys.argv[1]))
-list(read_blocks(opened, source=0, max_line_bytes=1000, end=10))
+list(read_blocks(Cursor(opened), NDJSON, source=0, max_line_bytes=1000, end=10))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for block in read_blocks(opened, source=0, max_line_bytes=1000):
+for block in read_blocks(Cursor(opened), NDJSON, source=0, max_line_bytes=1000):
     print(block.number, block.offset, block.lines, block.too_long_bytes)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
@@ -260,7 +266,7 @@ def test_progress_counts_raw_bytes(tmp_path: Path) -> None:
     path = tmp_path / "source"
     path.write_bytes(gzip.compress(b"123456789\n" * 10_000))
     opened = FileSource(path)
-    list(read_blocks(opened, source=0, max_line_bytes=100))
+    list(read_blocks(Cursor(opened), NDJSON, source=0, max_line_bytes=100))
     assert opened.read_bytes == opened.size_bytes == path.stat().st_size
     opened.close()
     opened.close()

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from loader.errors import LogStorageFailed, SourceError
+from loader.reading.blocks import read_blocks
 from loader.reading.compression import decoded
-from loader.reading.source import read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.ndjson import NDJSON
 from loader.reading.spool import FRAME_BYTES, PIPE_AGAIN_HINT, Spool
 
 PARTS = [b'{"n":%d}\n' % n * (n % 50 + 1) for n in range(40)]
@@ -116,7 +118,7 @@ def test_an_empty_input_has_an_end_too(path: Path) -> None:
     filled(path, [], is_finished=True)
     spool = Spool(path)
     assert spool.is_complete
-    assert list(read_blocks(spool, source=0, max_line_bytes=100)) == []
+    assert list(read_blocks(Cursor(spool), NDJSON, source=0, max_line_bytes=100)) == []
     spool.close()
 
 
@@ -125,10 +127,12 @@ def test_reading_alone_ends_with_a_hint_where_the_end_is_missing(path: Path) -> 
     spool = Spool(path)
     lines: list[bytes] = []
     with pytest.raises(SourceError, match="its end never came, behind line 2") as caught:
-        lines.extend(line for block in read_blocks(spool, source=0, max_line_bytes=100) for line in block.lines)
+        lines.extend(
+            line for block in read_blocks(Cursor(spool), NDJSON, source=0, max_line_bytes=100) for line in block.lines
+        )
     assert lines == [b"one\n", b"two\n"]
     assert caught.value.hint == PIPE_AGAIN_HINT
-    blocks = read_blocks(spool, source=0, max_line_bytes=100, number=2, offset=4, end=8)
+    blocks = read_blocks(Cursor(spool), NDJSON, source=0, max_line_bytes=100, number=2, offset=4, end=8)
     assert [block.lines for block in blocks] == [[b"two\n"]]
     spool.close()
 

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from loader.errors import SourceError
-from loader.reading.source import Block, SourceStopped, read_blocks
+from loader.reading.blocks import read_blocks
+from loader.reading.cursor import Cursor
+from loader.reading.lines import Block
+from loader.reading.ndjson import NDJSON
+from loader.reading.source import SourceStopped
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
 
@@ -54,7 +58,9 @@ def load(path: Path | None, data: bytes, offset: int = 0, number: int = 1, *, is
     source = StandardInput(spool, pipe.read_end)
     lines: list[bytes] = []
     try:
-        for block in read_blocks(source, source=0, offset=offset, number=number, max_line_bytes=1 << 20):
+        for block in read_blocks(
+            Cursor(source), NDJSON, source=0, offset=offset, number=number, max_line_bytes=1 << 20
+        ):
             lines += block.lines
             if spool and is_synced:
                 spool.sync()
@@ -84,7 +90,7 @@ def test_lines_come_as_soon_as_they_are_there(path: Path) -> None:
     spool = Spool(path)
     pipe = Piped()
     source = StandardInput(spool, pipe.read_end)
-    blocks: Iterator[Block] = read_blocks(source, source=0, max_line_bytes=1000)
+    blocks: Iterator[Block] = read_blocks(Cursor(source), NDJSON, source=0, max_line_bytes=1000)
     for number in range(1, 5):
         # The writer says no more until the line was handed on: waiting for more would hang here.
         os.write(pipe.write_end, b"line %d\nbegin" % number)
@@ -103,7 +109,7 @@ def test_lines_come_as_soon_as_they_are_there(path: Path) -> None:
 def test_single_bytes_of_what_might_be_a_magic_number() -> None:
     pipe = Piped()
     source = StandardInput(None, pipe.read_end)
-    blocks = read_blocks(source, source=0, max_line_bytes=1000)
+    blocks = read_blocks(Cursor(source), NDJSON, source=0, max_line_bytes=1000)
     os.write(pipe.write_end, b"\n")
     assert next(blocks).lines == [b"\n"]
     os.close(pipe.write_end)
@@ -181,7 +187,7 @@ def test_stop_ends_a_wait(path: Path) -> None:
 
     def read() -> None:
         try:
-            for block in read_blocks(source, source=0, max_line_bytes=1000):
+            for block in read_blocks(Cursor(source), NDJSON, source=0, max_line_bytes=1000):
                 seen.append(block.lines)
                 has_line.set()
         except SourceStopped:

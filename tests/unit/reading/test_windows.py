@@ -1,4 +1,4 @@
-"""The sorter against a sorter that looks at one line at a time."""
+"""The window builder against one that looks at a line at a time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.columns import RecordBlock
+from loader.columns import RecordBlock, Splice
 from loader.delivery.chunking import bytes_of
 from loader.model import Chunk, Record, Rejected
-from loader.reading import windows as sorting
+from loader.reading import windows as module
 from loader.reading.lines import Block
+from loader.reading.ndjson import NDJSON, Ndjson
 from loader.reading.parsing import BLANK, parse
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, Secret
-from loader.targets import build_target
 from loader.targets.base import Target
+from loader.targets.registry import build_target
 
 OZARI = build_target(OzariInsert("tcity"), OzariCredentials(Secret("x")), "r123456789")
 OZARI_STAMPED = build_target(OzariInsert("tcity", stamp="Tag"), OzariCredentials(Secret("x")), "r123456789")
@@ -83,54 +84,56 @@ ODD_LINES = st.sampled_from(
 
 def one_by_one(target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> list[ReadWindow]:
     """Do the same slowly."""
-    drafts: list[ReadWindow] = []
+    windows: list[ReadWindow] = []
     number, offset = 1, 0
-    draft: ReadWindow | None = None
+    window: ReadWindow | None = None
     for line in (line for lines in blocks for line in lines):
-        draft = draft or ReadWindow(0, number, offset, records=[])
+        window = window or ReadWindow(0, number, offset, records=[])
         data = line.strip(BLANK)
         if not data:
-            draft.blank.append(number)
+            window.blank.append(number)
         else:
             fields: Any = parse(data)
-            found = fields if isinstance(fields, Rejected) else target.shape(fields, data, 0, number, offset)
+            found = fields if isinstance(fields, Rejected) else target.shaper.shape(fields, data, 0, number, offset)
             if isinstance(found, Record):
-                draft.records = [*draft.records, found]
+                window.records = [*window.records, found]
             else:
-                draft.refused.append((Record(0, number, offset, b""), found))
-        draft.crc = zlib.crc32(line, draft.crc)
-        draft.line_count += 1
-        draft.byte_count += len(line)
+                window.refused.append((Record(0, number, offset, b""), found))
+        window.crc = zlib.crc32(line, window.crc)
+        window.line_count += 1
+        window.byte_count += len(line)
         number, offset = number + 1, offset + len(line)
-        if draft.line_count >= window_lines or draft.byte_count >= max_bytes:
-            drafts.append(draft)
-            draft = None
-    return [*drafts, draft] if draft is not None else drafts
+        if window.line_count >= window_lines or window.byte_count >= max_bytes:
+            windows.append(window)
+            window = None
+    return [*windows, window] if window is not None else windows
 
 
-def sort(
-    target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int = sorting.MAX_WINDOW_BYTES
+def windows_of(
+    target: Target, blocks: list[list[bytes]], window_lines: int, max_bytes: int = module.MAX_WINDOW_BYTES
 ) -> list[ReadWindow]:
-    """Sort blocks; records that came as a block are made single ones."""
+    """Make windows of blocks; records that came as a block are made single ones."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sorting, "MAX_WINDOW_BYTES", max_bytes)
-        sorter = WindowBuilder(target, window_lines)
-        drafts: list[ReadWindow] = []
+        patched.setattr(module, "MAX_WINDOW_BYTES", max_bytes)
+        builder = WindowBuilder(target.shaper, window_lines, NDJSON)
+        windows: list[ReadWindow] = []
         number, offset = 1, 0
         for lines in blocks:
-            drafts += sorter.feed(Block(0, number, offset, lines, b"".join(lines)))
+            windows += builder.feed(Block(0, number, offset, lines, b"".join(lines)))
             number, offset = number + len(lines), offset + sum(map(len, lines))
-        drafts += sorter.flush()
-    return drafts
+        windows += builder.flush()
+    return windows
 
 
-def singled(drafts: list[ReadWindow]) -> list[ReadWindow]:
-    return [replace(draft, records=[*draft.records]) for draft in drafts]
+def singled(windows: list[ReadWindow]) -> list[ReadWindow]:
+    return [replace(window, records=[*window.records]) for window in windows]
 
 
 @given(st.lists(st.lists(LINES, min_size=1, max_size=12), max_size=6), st.integers(1, 9), st.integers(1, 300))
 def test_windows_are_what_single_lines_would_make(blocks: list[list[bytes]], window_lines: int, max_bytes: int) -> None:
-    assert singled(sort(OZARI, blocks, window_lines, max_bytes)) == one_by_one(OZARI, blocks, window_lines, max_bytes)
+    assert singled(windows_of(OZARI, blocks, window_lines, max_bytes)) == one_by_one(
+        OZARI, blocks, window_lines, max_bytes
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -144,14 +147,14 @@ def test_a_block_of_lines_is_what_its_lines_are_by_themselves(
         lines.insert(data.draw(st.integers(0, len(lines))), odd)
     if data.draw(st.booleans()):
         lines = [*lines[:-1], lines[-1].rstrip(b"\n") or b"{"]
-    assert singled(sort(target, [lines], 100)) == one_by_one(target, [lines], 100, 10**9)
+    assert singled(windows_of(target, [lines], 100)) == one_by_one(target, [lines], 100, 10**9)
 
 
 @pytest.mark.parametrize("target", [CANBUS, STAMPED])
 @given(st.lists(GOOD_LINES, min_size=1, max_size=12), st.data())
 def test_a_block_is_a_sequence_of_its_records(target: Target, lines: list[bytes], data: st.DataObject) -> None:
-    (draft,) = sort(target, [[b'{"first":1}\n', *lines]], 100)
-    block = draft.records[data.draw(st.integers(0, 3)) :]
+    (window,) = windows_of(target, [[b'{"first":1}\n', *lines]], 100)
+    block = window.records[data.draw(st.integers(0, 3)) :]
     records = [*block]
     assert isinstance(block, RecordBlock)
     assert [block[at] for at in range(-len(block), len(block))] == records * 2
@@ -177,13 +180,28 @@ def test_a_block_is_a_sequence_of_its_records(target: Target, lines: list[bytes]
 def test_the_body_of_a_block_is_that_of_its_records(user: str, lines: list[bytes]) -> None:
     """Braces inside a line, in a text or in the user's login must not be taken for the beginning of a line."""
     target = build_target(CanbusAdd(user=user), KEYS, "r123456789")
-    (draft,) = sort(target, [lines], 100)
-    assert isinstance(draft.records, RecordBlock)
-    body = target.encode(Chunk(draft.records)).body
+    (window,) = windows_of(target, [lines], 100)
+    assert isinstance(window.records, RecordBlock)
+    body = target.encode(Chunk(window.records)).body
     assert body == target.encode(Chunk(tuple(one_by_one(target, [lines], 100, 10**9)[0].records))).body
-    assert len(body) == target.body_overhead_bytes + bytes_of(draft.records) + len(lines) - 1
+    assert len(body) == target.body_overhead_bytes + bytes_of(window.records) + len(lines) - 1
 
 
 @given(st.lists(st.lists(GOOD_LINES | ODD_LINES, min_size=1, max_size=4), max_size=5), st.integers(1, 7))
 def test_one_odd_piece_of_a_window_does_not_spoil_the_others(blocks: list[list[bytes]], window_lines: int) -> None:
-    assert singled(sort(CANBUS, blocks, window_lines)) == one_by_one(CANBUS, blocks, window_lines, 10**9)
+    assert singled(windows_of(CANBUS, blocks, window_lines)) == one_by_one(CANBUS, blocks, window_lines, 10**9)
+
+
+class Unspliced(Ndjson):
+    """NDJSON as a format that cannot check many lines at once, and whose lines may hold line feeds."""
+
+    def check_many(self, splice: Splice) -> None:  # type: ignore[override]  # NDJSON itself always can
+        del splice
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_lines_of_other_formats_are_never_cut_again(target: Target) -> None:
+    lines = [b'{"a":1,\n"b":2}\n', b"\n \n", b'{"c":\n', b'{"d":4}']
+    builder = WindowBuilder(target.shaper, 100, Unspliced())
+    assert builder.feed(Block(0, 1, 0, lines, b"".join(lines))) == []
+    assert builder.flush() == one_by_one(target, [lines], 100, 10**9)

@@ -13,14 +13,18 @@ import pytest
 
 from loader.errors import UsageError
 from loader.model import Counts
-from loader.report.log_file import LibraryLogs, LogFile, Scrubber
+from loader.redaction import Redactor
+from loader.report.log_file import SHORTEST_SECRET, LibraryLogs, LogFile
 from loader.report.report import Report, Sample, Start
+from loader.settings import Secret
 
 CANARY = 'can"ary/4f1c+09'
 
 
 def log_file(path: Path, *, is_verbose: bool = False) -> LogFile:
-    return LogFile(str(path), lambda: "2026-11-22T09:30:00Z", Scrubber([CANARY]), is_verbose=is_verbose)
+    return LogFile(
+        str(path), lambda: "2026-11-22T09:30:00Z", Redactor([Secret(CANARY)], SHORTEST_SECRET), is_verbose=is_verbose
+    )
 
 
 def test_every_event_is_a_line(tmp_path: Path) -> None:
@@ -60,11 +64,11 @@ def test_secrets_are_replaced_in_every_form(tmp_path: Path, form: str) -> None:
     log.warned(f"before {form} after")
     text = (tmp_path / "l").read_text()
     assert orjson.loads(text)["text"] == "before *** after"
-    assert Scrubber([CANARY]).clean(f"<{form}>") == "<***>"
+    assert Redactor([Secret(CANARY)], SHORTEST_SECRET).clean(f"<{form}>") == "<***>"
 
 
 def test_short_words_are_no_secrets() -> None:
-    assert Scrubber(["a", ""]).clean("a banana") == "a banana"
+    assert Redactor([Secret("a"), Secret("")], SHORTEST_SECRET).clean("a banana") == "a banana"
 
 
 def test_what_libraries_log_goes_there_without_its_arguments(tmp_path: Path) -> None:

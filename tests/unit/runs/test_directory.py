@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from loader.checkpoint.format import FORMAT, Header, seal, seed_of
 from loader.errors import LogDamaged, LogStorageFailed, RunMismatch, UsageError
 from loader.runs import directory as run_directory
 from loader.runs.directory import RunInfo, SourceInfo
@@ -31,6 +32,11 @@ INFO = RunInfo(
 OTHERS = (
     replace(INFO, target="ozari update", settings=OzariUpdate("tcity", ("a", "b")), identity=None),
     replace(INFO, target="canbus add", settings=CanbusAdd("me", "k", None, is_unique=True)),
+)
+
+
+HEADER = seal(
+    Header(n=0, s=-1, format=FORMAT, run=INFO.run, bound=orjson.loads(run_directory.encode(INFO))), seed_of(INFO.run)
 )
 
 
@@ -97,10 +103,16 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_logs_first_line_stands_in_for_run_json(tmp_path: Path) -> None:
-    bound = orjson.loads(run_directory.encode(INFO))
-    (tmp_path / "checkpoint.log").write_bytes(orjson.dumps({"t": "header", "bound": bound}) + b"\n{")
+    log = tmp_path / "checkpoint.log"
+    log.write_bytes(HEADER + b"{")
     assert run_directory.exists(tmp_path)
     assert run_directory.read(tmp_path) == INFO
+    damaged = HEADER.replace(b"tcity", b"tcitz")
+    log.write_bytes(damaged + b'{"t":"opened"}\n')
+    with pytest.raises(LogDamaged, match=r"run\.json"):  # not what the checksum was made of
+        run_directory.read(tmp_path)
+    log.write_bytes(damaged)
+    assert not run_directory.exists(tmp_path)
     (tmp_path / "checkpoint.log").write_text('x\n{"t":"opened"}\n')
     with pytest.raises(LogDamaged, match=r"run\.json"):
         run_directory.read(tmp_path)
@@ -120,12 +132,11 @@ def test_what_a_crash_leaves_of_a_beginning_is_a_beginning(tmp_path: Path) -> No
 
 def test_a_header_without_its_line_end_is_the_beginning_of_one(tmp_path: Path) -> None:
     """A full disk may leave exactly that; taken for a header, it would have no log behind it, and the run could not go on."""
-    header = orjson.dumps({"t": "header", "bound": orjson.loads(run_directory.encode(INFO))}) + b"\n"
     log = tmp_path / "checkpoint.log"
-    for size in range(len(header) + 1):
-        log.write_bytes(header[:size])
-        assert run_directory.exists(tmp_path) is (size == len(header)), size
-    log.write_bytes(header[:-1])
+    for size in range(len(HEADER) + 1):
+        log.write_bytes(HEADER[:size])
+        assert run_directory.exists(tmp_path) is (size == len(HEADER)), size
+    log.write_bytes(HEADER[:-1])
     (tmp_path / "checkpoint.settled").write_bytes(b"something")
     assert run_directory.exists(tmp_path)
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from loader.model import Response
-from loader.targets.answers import Redactor, read_object, retry_after_seconds
+from loader.redaction import Redactor
+from loader.settings import Secret
+from loader.targets.answers import read_object, retry_after_seconds
 from loader.targets.values import as_text, is_alike, is_equal
 
 SENT = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -55,7 +57,7 @@ def test_without_a_date_to_measure_by_a_date_says_nothing(headers: dict[str, str
 
 
 def test_plain_text_has_no_secret_no_escape_and_an_end() -> None:
-    plain = Redactor("abc", "abcdef", 'q"\\', "")
+    plain = Redactor(map(Secret, ("abc", "abcdef", 'q"\\', "")))
     assert plain("1abcdef2abc3") == "1***2***3"
     assert plain('x q"\\ y') == "x *** y"
     assert plain('x q\\"\\\\ y') == "x *** y"

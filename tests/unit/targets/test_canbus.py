@@ -24,11 +24,11 @@ from loader.model import (
 )
 from loader.reading.parsing import parse
 from loader.settings import CanbusAdd, CanbusCredentials, Secret
-from loader.targets import build_canbus_records, build_target
 from loader.targets.base import Identity, Item
 from loader.targets.canbus.add import CanbusAddTarget
 from loader.targets.canbus.records import Deleted, Page
 from loader.targets.canbus.results import MEANINGS
+from loader.targets.registry import build_canbus_records, build_target
 
 CREDENTIALS = CanbusCredentials("acme", Secret('app"1'), Secret("key-2"), Secret("secret-3"))
 RUN = "k3v9x1y2z0"
@@ -44,7 +44,7 @@ def make(**options: Any) -> CanbusAddTarget:
 def shape(target: CanbusAddTarget, data: bytes, number: int = 1) -> Record | Rejected:
     fields = parse(data)
     assert isinstance(fields, dict)
-    return target.shape(fields, data, 0, number, 0)
+    return target.shaper.shape(fields, data, 0, number, 0)
 
 
 def chunk_of(target: CanbusAddTarget, *lines: bytes, in_doubt: bool = False) -> Chunk:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loader.errors import UsageError
 from loader.model import (
     Absent,
     Ambiguous,
@@ -36,7 +37,10 @@ from loader.model import (
     Updated,
     Verdict,
 )
+from loader.reading.lines import Block
+from loader.reading.ndjson import NDJSON
 from loader.reading.parsing import parse
+from loader.reading.windows import WindowBuilder
 from loader.redaction import escape
 from loader.settings import (
     CanbusAdd,
@@ -48,8 +52,17 @@ from loader.settings import (
     Secret,
     TargetSettings,
 )
-from loader.targets import build_canbus_records, build_capability, build_lookup, build_target, build_update_lookup
 from loader.targets.base import Identity, LookupAnswer, NoQueryEndpoint, QueryEndpoint, Target
+from loader.targets.registry import (
+    KINDS,
+    build_canbus_records,
+    build_capability,
+    build_lookup,
+    build_shaper,
+    build_target,
+    build_update_lookup,
+    kind_of,
+)
 
 FUZZ_CASES = int(os.environ.get("LOADER_FUZZ_CASES", "4000"))
 SECRETS = ("CANARY-token", "CANARY-app", "CANARY-key", "CANARY-secret")
@@ -67,9 +80,10 @@ class Case:
     credentials: Credentials
     lines: tuple[bytes, ...]
     in_doubt: bool = False
+    max_records: int = 1
 
     def secrets(self) -> tuple[str, ...]:
-        return SECRETS[1:] if isinstance(self.settings, CanbusAdd) else SECRETS[:1]
+        return tuple(secret.reveal() for secret in self.credentials.secrets)
 
     def target(self) -> Target:
         return build_target(self.settings, self.credentials, RUN)
@@ -79,7 +93,7 @@ class Case:
         for number, line in enumerate(self.lines, 1):
             fields = parse(line)
             assert isinstance(fields, dict)
-            record = target.shape(fields, line, 0, number, 0)
+            record = target.shaper.shape(fields, line, 0, number, 0)
             assert isinstance(record, Record)
             records.append(record)
         return Chunk(tuple(records), self.in_doubt)
@@ -90,9 +104,11 @@ CASES = {
     "insert by key": Case(OzariInsert("tcust", key="fname"), OZARI, (FLAT,)),
     "insert by stamp": Case(OzariInsert("tcust", stamp="ftag"), OZARI, (FLAT,)),
     "update": Case(OzariUpdate("tcust"), OZARI, (NESTED,)),
-    "add one": Case(CanbusAdd(user="u"), CANBUS, (FLAT,)),
-    "add three": Case(CanbusAdd(user="u", stamp="Tag", is_unique=True), CANBUS, (FLAT,) * 3),
-    "add in doubt": Case(CanbusAdd(user="u", key="fname", is_unique=True), CANBUS, (FLAT,) * 3, in_doubt=True),
+    "add one": Case(CanbusAdd(user="u"), CANBUS, (FLAT,), max_records=1000),
+    "add three": Case(CanbusAdd(user="u", stamp="Tag", is_unique=True), CANBUS, (FLAT,) * 3, max_records=1000),
+    "add in doubt": Case(
+        CanbusAdd(user="u", key="fname", is_unique=True), CANBUS, (FLAT,) * 3, in_doubt=True, max_records=1000
+    ),
 }
 STORED = [
     {"success": True, "table": "tcust", "insertedId": 1547, "fields": FIELDS},
@@ -219,9 +235,12 @@ def check_success(body: Any, outcomes: tuple[Any, ...]) -> None:
 
 def lookups(case: Case, chunk: Chunk, response: Response) -> list[object]:
     shown: list[object] = []
-    if isinstance(case.settings, CanbusAdd):
+    kind = kind_of(case.settings)
+    if kind.new_records is not None:
         records = build_canbus_records(case.credentials)
         return [records.read_list(response), records.read_delete(["a"], response), records.list_request(0, 5)]
+    if kind.new_capability is None:
+        return shown
     capability = build_capability(case.settings, case.credentials)
     shown += [capability.read(response), capability.encode()]
     for endpoint in (QueryEndpoint(3), NoQueryEndpoint("")):
@@ -323,11 +342,11 @@ def test_encoded_bytes_say_what_the_line_said(*, fields: dict[str, Any], is_asci
         return  # a lone surrogate, an integer past a double: the parser's business
     expected = json.loads(data)
     insert = build_target(OzariInsert("tcust", stamp="ftag"), OZARI, RUN)
-    record = insert.shape(decoded, data, 0, 5, 0)
+    record = insert.shaper.shape(decoded, data, 0, 5, 0)
     assert isinstance(record, Record)
     assert json.loads(insert.encode(Chunk((record,))).body) == {"fields": {"ftag": f"{RUN}-5", **expected}}
     add = build_target(CanbusAdd(user="u", stamp="Tag"), CANBUS, RUN)
-    one = add.shape(decoded, data, 0, 5, 0)
+    one = add.shaper.shape(decoded, data, 0, 5, 0)
     assert isinstance(one, Record)
     body = add.encode(Chunk((one, one))).body
     assert json.loads(body)["add"] == [{"Tag": f"{RUN}-5", "System_Create_User": "u", **expected}] * 2
@@ -341,15 +360,49 @@ def test_shape_is_total(fields: dict[str, Any]) -> None:
     if not isinstance(decoded, dict):
         return
     for case in CASES.values():
-        shaped = case.target().shape(decoded, data, 0, 1, 0)
+        shaped = case.target().shaper.shape(decoded, data, 0, 1, 0)
         assert isinstance(shaped, Record | Rejected)
         if isinstance(shaped, Rejected):
             assert is_plain(shaped.message)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_lines_are_shaped_alike_with_credentials_and_without(name: str) -> None:
+    case = CASES[name]
+    target, shaper = case.target(), build_shaper(case.settings, RUN)
+    for number, line in enumerate(case.lines, 1):
+        fields = parse(line)
+        assert isinstance(fields, dict)
+        assert shaper.shape(fields, line, 0, number, 0) == target.shaper.shape(fields, line, 0, number, 0)
+    assert shaper.max_records == target.shaper.max_records
+    assert 0 <= shaper.body_overhead_bytes <= target.body_overhead_bytes
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bulk_and_single_lines_make_the_same_bytes(name: str) -> None:
+    case = CASES[name]
+    blocks = [Block(0, 1, 0, [line + b"\n" for line in case.lines], b"".join(line + b"\n" for line in case.lines))]
+    builder = WindowBuilder(case.target().shaper, 64, NDJSON)
+    windows = [window for block in blocks for window in builder.feed(block)] + builder.flush()
+    sent = [case.target().encode(Chunk(window.records, case.in_doubt)).body for window in windows]
+    assert sent == [case.target().encode(case.chunk()).body]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_another_vendors_credentials_are_refused(name: str) -> None:
+    settings = CASES[name].settings
+    for other in CASES.values():
+        if not isinstance(other.credentials, kind_of(settings).vendor.credentials):
+            with pytest.raises(UsageError, match="other target's credentials"):
+                build_target(settings, other.credentials, RUN)
+
+
+def test_every_kind_has_a_case() -> None:
+    assert {kind_of(case.settings).name for case in CASES.values()} == set(KINDS)
+
+
 def test_limits_of_a_request() -> None:
     for case in CASES.values():
-        target = case.target()
-        assert target.max_records == (1000 if isinstance(case.settings, CanbusAdd) else 1)
-        assert target.name
-        assert target.table
+        assert case.target().shaper.max_records == case.max_records
+        assert kind_of(case.settings).name
+        assert kind_of(case.settings).label(case.settings, case.credentials)

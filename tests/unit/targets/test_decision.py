@@ -33,8 +33,8 @@ from loader.model import (
 )
 from loader.reading.parsing import parse
 from loader.settings import CanbusAdd, CanbusCredentials, OzariCredentials, OzariInsert, OzariUpdate, Secret
-from loader.targets import build_target
 from loader.targets.base import Target
+from loader.targets.registry import build_target
 
 EXCHANGES = [json.loads(line) for line in Path(__file__).with_name("exchanges.ndjson").read_text().splitlines()]
 ALL = {"insert", "update", "add"}
@@ -87,7 +87,7 @@ def chunk_of(exchange: dict[str, Any]) -> Chunk:
     for number, line in enumerate(SENT[operation][: exchange.get("records")], 1):
         fields = parse(line)
         assert isinstance(fields, dict)
-        record = TARGETS[operation].shape(fields, line, 0, number, 0)
+        record = TARGETS[operation].shaper.shape(fields, line, 0, number, 0)
         assert isinstance(record, Record)
         records.append(record)
     return Chunk(tuple(records), exchange.get("in_doubt", False))

@@ -18,7 +18,7 @@ from loader.rate.throttle import AutoThrottle, Throttled
 from loader.runtime import Runtime
 from loader.targets.limit_headers import Said, read_limits
 from loader.transport.base import Follow
-from tests.unit.virtual_loop import run_virtual
+from tests.unit.virtual_loop import loop_runtime, run_virtual
 
 DATE = {"date": "Sun, 22 Nov 2026 10:00:00 GMT"}
 
@@ -111,7 +111,7 @@ def test_auto_goes_by_what_the_emulator_says(
             """Nothing is open."""
 
     async def main() -> int:
-        channel = Sender(Target(), AutoThrottle(draw=lambda: 0.5), Breaker(Runtime()))
+        channel = Sender(Target(), AutoThrottle(loop_runtime(draw=lambda: 0.5)), Breaker(Runtime()))
         count = 0
 
         async def work() -> None:
@@ -135,12 +135,12 @@ def test_auto_goes_by_what_the_emulator_says(
 
 def test_a_429_all_the_same_cuts_and_holds() -> None:
     async def main() -> tuple[float, float]:
-        throttle = AutoThrottle(50)
+        throttle = AutoThrottle(loop_runtime(), 50)
         ticket = await throttle.admit()
-        throttle.told(6000, 5000, 60, 60)
+        throttle.follow_headers(6000, 5000, 60, 60)
         before = throttle.rate_per_second
         throttle.answered(ticket, Throttled(None))
-        throttle.told(6000, 4999, 60, 60)
+        throttle.follow_headers(6000, 4999, 60, 60)
         return before, throttle.rate_per_second
 
     before, after = run_virtual(main())

@@ -12,10 +12,10 @@ from loader.errors import UsageError
 from loader.model import Chunk, Created, Halt, Record, Rejected, Response, Retry, Settled, Split, Unknown
 from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariInsert, Secret
-from loader.targets import build_target
 from loader.targets.base import Identity
 from loader.targets.ozari.api import MAX_KNOWN_NAMES, FieldNames
 from loader.targets.ozari.insert import OzariInsertTarget
+from loader.targets.registry import build_target
 
 CREDENTIALS = OzariCredentials(Secret("tok-123"))
 RUN = "k3v9x1y2z0"
@@ -31,7 +31,7 @@ def make(**options: Any) -> OzariInsertTarget:
 def shape(target: OzariInsertTarget, data: bytes, number: int = 12, source: int = 0) -> Record | Rejected:
     fields = parse(data)
     assert isinstance(fields, dict)
-    return target.shape(fields, data, source, number, 3456)
+    return target.shaper.shape(fields, data, source, number, 3456)
 
 
 def record_of(target: OzariInsertTarget, data: bytes = SENT) -> Record:
@@ -84,7 +84,7 @@ def test_endless_names_do_not_fill_the_memory() -> None:
 
 
 def test_an_empty_object_is_refused_even_past_the_parser() -> None:
-    assert make().shape({}, b"{}", 0, 1, 0) == Rejected("map", "empty", "the record has no fields")
+    assert make().shaper.shape({}, b"{}", 0, 1, 0) == Rejected("map", "empty", "the record has no fields")
 
 
 def test_the_bytes_of_the_line_travel_unchanged() -> None:

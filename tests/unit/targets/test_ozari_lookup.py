@@ -11,9 +11,9 @@ import pytest
 from loader.model import Absent, Finding, Found, Halt, Record, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariInsert, OzariUpdate, Secret
-from loader.targets import build_capability, build_lookup, build_target, build_update_lookup
 from loader.targets.base import Lookup, LookupAnswer, NoQueryEndpoint, QueryEndpoint, Side
-from loader.targets.ozari.update_lookup import settle_update
+from loader.targets.ozari.update_lookup import conclude
+from loader.targets.registry import build_capability, build_lookup, build_target, build_update_lookup
 
 CREDENTIALS = OzariCredentials(Secret("tok-123"))
 RUN = "k3v9x1y2z0"
@@ -28,7 +28,7 @@ def records_of(settings: OzariInsert | OzariUpdate, *lines: bytes) -> list[Recor
     for number, line in enumerate(lines, 1):
         fields = parse(line)
         assert isinstance(fields, dict)
-        record = target.shape(fields, line, 0, number, 0)
+        record = target.shaper.shape(fields, line, 0, number, 0)
         assert isinstance(record, Record)
         records.append(record)
     return records
@@ -333,4 +333,4 @@ def test_how_many_rows_match(
     [(0, 1, Found), (1, 0, Absent), (0, 0, Undecided), (1, 1, Undecided), (0, 2, Undecided), (2, 0, Undecided)],
 )
 def test_what_the_two_numbers_prove(old: int, new: int, kind: type) -> None:
-    assert isinstance(settle_update(old, new), kind)
+    assert isinstance(conclude(old, new), kind)

@@ -10,8 +10,8 @@ from loader.errors import UsageError
 from loader.model import Chunk, Halt, Record, Rejected, Response, Retry, Settled, Split, Unknown, Updated
 from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariUpdate, Secret
-from loader.targets import build_target
 from loader.targets.ozari.update import OzariUpdateTarget, touches_its_filters
+from loader.targets.registry import build_target
 
 CREDENTIALS = OzariCredentials(Secret("tok-123"))
 NESTED = b'{"filters":{"fid":"1547"},"fields":{"fphone":"050","fname":"Acme"}}'
@@ -26,7 +26,7 @@ def make(*match: str) -> OzariUpdateTarget:
 def shape(target: OzariUpdateTarget, data: bytes) -> Record | Rejected:
     fields = parse(data)
     assert isinstance(fields, dict)
-    return target.shape(fields, data, 0, 7, 99)
+    return target.shaper.shape(fields, data, 0, 7, 99)
 
 
 def record_of(data: bytes = NESTED, *match: str) -> Record:
