@@ -45,7 +45,7 @@ peers: $(DEV) $(PEERS) ## run the loader beside its peers: speed, cost, what is 
 	@$(RESULTS) $(BIN)/python -m benchmarks.peers
 	@$(BIN)/python -m benchmarks.tables --without-plots
 
-tables: $(PLOTS) ## make the tables of benchmarks/README.md, the README's summary and the pictures from the results of `make bench` and `make peers`
+tables: $(PLOTS) ## make tables, summary and pictures from the results of `make bench` and `make peers`
 	@$(BIN)/python -m benchmarks.tables
 
 contract: ## what aiohttp's exceptions mean, on every Python from 3.11 on that is installed here
