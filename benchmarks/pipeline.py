@@ -34,7 +34,8 @@ PATH = f"/integration/tables/{TABLE}/records"
 BEYOND_REACH = 100_000.0
 """A rate that never limits, so that the bucket is at work and nobody waits for it."""
 QUIET_SECONDS = 0.02
-GOALS = {"session": 0.95, "lean": 2.8}
+GOALS = {"lean": 2.8}
+"""The session is the fallback, aiohttp as it comes: it is measured, and has no goal of its own."""
 
 
 class Bare:
@@ -162,7 +163,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--records", type=int, default=12_000)
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--transports", nargs="*", default=list(GOALS))
+    parser.add_argument("--transports", nargs="*", default=["session", "lean"])
     arguments = parser.parse_args()
     measuring.pin(measuring.CLIENT_CORE)
     with measuring.running_server() as base_url, tempfile.TemporaryDirectory() as folder:
