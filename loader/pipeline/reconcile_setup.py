@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loader.delivery.claim import Prover
-from loader.delivery.sender import Sender
-from loader.delivery.stop import Stop
 from loader.errors import RunStopped
 from loader.model import Created, Halt, NoResponse, Retry, Updated
 from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
 from loader.reconcile.reconciler import Decision, Policy
 from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
 from loader.runs.opening import OpenRun
-from loader.runtime import Runtime
-from loader.settings import TargetSettings
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
 from loader.targets.registry import build_capability, build_lookup, build_update_lookup
 
@@ -64,7 +60,7 @@ async def _strategy(session: Session) -> Strategy | None:
     run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
     if run.plan.kind.new_capability is None:
         return BySending(run.plan.options.max_records, is_in_doubt=True)
-    endpoint = await _ask_capability(run, target, session.sender, session.stop, session.runtime)
+    endpoint = await ask_capability(session)
     if endpoint is None:
         return None
     if target.is_update:
@@ -89,11 +85,10 @@ def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | Non
     return floor
 
 
-async def _ask_capability(
-    run: OpenRun, target: TargetSettings, sender: Sender, stop: Stop, runtime: Runtime
-) -> QueryEndpoint | NoQueryEndpoint | None:
+async def ask_capability(session: Session) -> QueryEndpoint | NoQueryEndpoint | None:
     """Ask patiently whether the table can be queried. None: the run was stopped meanwhile. Errors: RunStopped."""
-    question = build_capability(target, run.plan.credentials)
+    run, sender, stop, runtime = session.run, session.sender, session.stop, session.runtime
+    question = build_capability(run.plan.target, run.plan.credentials)
     began = runtime.clock()
     while not stop.is_requested:
         reply = await sender.send(question.encode(), is_record=False)
