@@ -15,7 +15,7 @@ DATABASES := $(VENV)/.databases.stamp
 .PHONY: help demo test quick check bench peers tables contract schema databases simulate soak mutants audit lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(CORE) ## load real sample data into both APIs, interrupt it, resume it, compare
 	@$(BIN)/loader demo

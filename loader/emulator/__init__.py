@@ -6,7 +6,7 @@
     tables      the rows, in SQLite         limits      access limits
     switches    every undocumented fact     journal     what happened
     columns     Ozari's tables and columns  backups     a target that goes back
-    databases   Ozari's rows in a real database, for tests
+    databases   Ozari's rows in a real one  lag         which new rows a reader sees
 
 Both APIs are written from apis.md alone, so that emulator and client cannot agree on the same mistake.
 """

@@ -202,9 +202,8 @@ async def test_updates_that_are_stored_otherwise_are_warned_of(database: Databas
     shaped = [name for change in changes for name in change if any(row[name] is not None for row in done.rows)]
     again = await loaded(database, tmp_path / "again", chosen, records, OzariUpdate(TABLE))
     silent = [name for one in (done, again) for name in shaped if name not in one.told]
-    figures.remarks.append(
-        f"{len(silent)} of {2 * len(shaped)} changed fields unsaid, {again.report.unchanged} unchanged on repeating"
-    )
+    unsaid = f"{len(silent)} of {2 * len(shaped)} changed fields unsaid"
+    figures.remarks.append(f"{unsaid}; on repeating, {again.report.unchanged} unchanged")
     note(figures, done)
     assert silent == []
 

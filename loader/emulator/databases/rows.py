@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loader.emulator.columns import OzariField, OzariTable
 from loader.emulator.databases.server import KEY, Server, record_of, sent
+from loader.emulator.lag import Lag
 from loader.emulator.ozari.comparing import Sql
 from loader.emulator.ozari.query import Query, equals
 from loader.emulator.switches import OzariSwitches
@@ -42,11 +42,9 @@ class DatabaseRows:
         self._switches = switches
         self._sql = server.quote(name)
         self._key = server.quote(KEY)
-        # (when a row was created, its key), oldest first; kept only while a read delay asks for it.
-        self._fresh: deque[tuple[float, int]] = deque()
         server.create(name, spec)
         self._columns = server.columns(name)
-        self._visible = self._last_key()
+        self._lag = Lag(switches.read_delay_seconds, self._last_key())
 
     @property
     def is_open(self) -> bool:
@@ -76,8 +74,7 @@ class DatabaseRows:
         names = self._names(fields)
         sql = f"INSERT INTO {self._sql} ({', '.join(names)}) VALUES ({_marks(names)})"  # noqa: S608 - names are quoted
         key = self._server.insert(sql, [sent(value) for value in fields.values()])
-        if self._switches.read_delay_seconds:
-            self._fresh.append((now, key))
+        self._lag.add(now, key)
         return key
 
     def update(self, rows: Sequence[Row], fields: Mapping[str, Any], now: float) -> int:  # noqa: ARG002 - the database's clock
@@ -114,7 +111,7 @@ class DatabaseRows:
         last = keys[:rows][-1] if keys[:rows] else 0
         self._server.change(f"DELETE FROM {self._sql} WHERE {self._key} > {last}")  # noqa: S608 - names are quoted
         self._server.number_from(self.name, last + 1)
-        self._visible = min(self._visible, last)
+        self._lag = Lag(self._switches.read_delay_seconds, last)
 
     def _select(self, where: Sql, tail: str = "") -> list[Row]:
         others = [name for name in self._columns if name != KEY]
@@ -134,12 +131,8 @@ class DatabaseRows:
                 self._columns.append(name)
 
     def _only_visible(self, sql: Sql, now: float) -> Sql:
-        delay = self._switches.read_delay_seconds
-        if not delay:
-            return sql
-        while self._fresh and self._fresh[0][0] <= now - delay:
-            self._visible = self._fresh.popleft()[1]
-        return Sql(f"({sql.text}) AND {self._key} <= {self._visible}", sql.values)
+        newest = self._lag.newest(now)
+        return sql if newest is None else Sql(f"({sql.text}) AND {self._key} <= {newest}", sql.values)
 
     def _last_key(self) -> int:
         ((last,),) = self._server.read(f"SELECT coalesce(max({self._key}), 0) FROM {self._sql}")  # noqa: S608 - quoted

@@ -14,6 +14,7 @@ from typing import Any
 
 from loader.emulator.backups import keep_first
 from loader.emulator.columns import OzariTable
+from loader.emulator.lag import Lag
 from loader.emulator.ozari.comparing import Sql, SqliteComparing
 from loader.emulator.ozari.folds import folding
 from loader.emulator.ozari.query import Query, equals
@@ -64,13 +65,12 @@ class Sheet:
         self._times = [MODIFIED, *(field.name for field in spec.fields if field.on_change == "time")]
         self._counters = [field.name for field in spec.fields if field.on_change == "count"]
         self._declared = {field.name for field in spec.fields} | {KEY, MODIFIED}
-        # (when a row was created, its id), oldest first; kept only while a read delay asks for it.
-        self._fresh: deque[tuple[float, int]] = deque()
-        self._visible = table.last_id
+        self._lag = Lag(switches.read_delay_seconds, table.last_id)
         # (when a row was changed, its id, what it held before), oldest first; kept only while an update delay asks for it.
         self._before: deque[tuple[float, int, dict[str, Any]]] = deque()
         self._uniques: dict[str, set[Any]] = {field.name: set() for field in spec.fields if field.is_unique}
         self._stamp = (0, "")
+        self._first: tuple[int, dict[str, Any]] = (0, {})
         self.has_rules = bool(self._shapers) or any(
             field.is_unique or field.is_required or field.max_length for field in spec.fields
         )
@@ -125,12 +125,12 @@ class Sheet:
         return same in self._uniques[name] and (row is None or self._same(row.record.get(name)) != same)
 
     def insert(self, fields: Mapping[str, Any], now: float) -> int:
-        moved: dict[str, Any] = dict.fromkeys(self._counters, 1)
-        moved.update(dict.fromkeys(self._times, self._datetime(now)))
-        fields = {**self._stored(fields), **{name: value for name, value in moved.items() if name not in fields}}
+        stored, moved = self._stored(fields), self._moved_at_first(now)
+        if not moved.keys().isdisjoint(stored):
+            moved = {name: value for name, value in moved.items() if name not in stored}
+        fields = {**stored, **moved}
         row_id = self.table.insert(fields)
-        if self._switches.read_delay_seconds:
-            self._fresh.append((now, row_id))
+        self._lag.add(now, row_id)
         if self._uniques:
             self._remember(fields)
         return row_id
@@ -150,6 +150,14 @@ class Sheet:
                 self._forget(row.record, fields)
                 self._remember(fields)
         return len(rows if self._switches.updated_count == "matched" else changed)
+
+    def _moved_at_first(self, now: float) -> dict[str, Any]:
+        """Say what the columns that each change moves hold in a new row."""
+        second = int(now)
+        if self._first[0] != second:
+            moved = {**dict.fromkeys(self._counters, 1), **dict.fromkeys(self._times, self._datetime(now))}
+            self._first = (second, moved)
+        return self._first[1]
 
     def _write(self, rows: Sequence[Row], fields: Mapping[str, Any]) -> None:
         if not self._counters:
@@ -199,12 +207,10 @@ class Sheet:
 
     def _only_visible(self, sql: Sql, now: float) -> Sql:
         """Leave out the rows that are too new for the query endpoint."""
-        delay = self._switches.read_delay_seconds
-        if not delay:
+        newest = self._lag.newest(now)
+        if newest is None:
             return sql
-        while self._fresh and self._fresh[0][0] <= now - delay:
-            self._visible = self._fresh.popleft()[1]
-        return Sql(f"({sql.text}) AND {self.table.sql_name(KEY)} <= ?", (*sql.values, self._visible))
+        return Sql(f"({sql.text}) AND {self.table.sql_name(KEY)} <= ?", (*sql.values, newest))
 
     def _same(self, value: Any) -> Any:
         value = self._fold(value)
