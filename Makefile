@@ -9,12 +9,13 @@ MAINTAIN := $(VENV)/.maintain.stamp
 PLOTS := $(VENV)/.plots.stamp
 PEERS := $(VENV)/.peers.stamp
 SCHEMA := $(VENV)/.schema.stamp
+DATABASES := $(VENV)/.databases.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check bench peers tables contract schema simulate soak mutants audit lock clean
+.PHONY: help demo test quick check bench peers tables contract schema databases simulate soak mutants audit lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(CORE) ## load real sample data into both APIs, interrupt it, resume it, compare
 	@$(BIN)/loader demo
@@ -54,6 +55,11 @@ contract: ## what aiohttp's exceptions mean, on every Python from 3.11 on that i
 schema: $(SCHEMA) ## hold the emulator against loader/emulator/openapi.json with made-up requests (EXAMPLES=N, SEED=N)
 	@SEED=$(SEED) .ci/schema $(VENV) $(EXAMPLES)
 
+databases: $(DEV) $(DATABASES) ## load into real databases behind the emulator, MariaDB and PostgreSQL (ONLY='EXPRESSION' for some)
+	@.ci/databases
+	@$(BIN)/python -m pytest tests/databases -o addopts= -p no:benchmark --import-mode=importlib -q --timeout 300 \
+		--tb line $(if $(ONLY),-k "$(ONLY)")
+
 SEEDS ?= 20000
 simulate: $(DEV) ## run simulated loads, on Python 3.12 or newer if it is installed (SEEDS=20000)
 	@nice -n 10 .ci/simulate $(VENV) $(SEEDS)
@@ -82,6 +88,7 @@ lock: $(MAINTAIN) ## renew the lock files in .ci (UPGRADE=--upgrade takes new ve
 	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --group plots --output-file .ci/plots.txt
 	$(filter-out pyproject.toml build --group,$(LOCK)) $(UPGRADE) --group peers --output-file .ci/peers.txt
 	$(LOCK) $(UPGRADE) --constraint .ci/dev.txt --group schema --output-file .ci/schema.txt
+	$(LOCK) $(UPGRADE) --constraint .ci/core.txt --extra databases --output-file .ci/databases.txt
 
 clean: ## remove the environments, caches and build products (never a run directory)
 	rm -rf .venv .ci/venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis

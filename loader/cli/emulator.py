@@ -25,7 +25,10 @@ MAX_PORT = 65535
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Loopback address to listen on. [127.0.0.1]")
 @click.option("--plan", metavar="FILE", help="Fault plan, TOML or JSON. [no faults, no limits]")
 @click.option(
-    "--database", metavar="FILE", help="Keep the rows in this SQLite file, to be opened afterwards. [in memory]"
+    "--database",
+    metavar="FILE",
+    envvar="LOADER_EMULATOR_DATABASE",
+    help="Keep the rows in this SQLite file, or Ozari's in a mariadb:// or postgresql:// database. [in memory]",
 )
 def emulator(port: int, host: str, plan: str | None, database: str | None) -> int:
     """Serve the APIs of Ozari and Canbus on loopback, as their pages describe them.
@@ -41,6 +44,7 @@ def emulator(port: int, host: str, plan: str | None, database: str | None) -> in
             f"the emulator does not listen on {host}", "it serves this machine alone: 127.0.0.1, ::1 or localhost"
         )
     from loader.emulator import run_emulator
+    from loader.emulator.ozari.store import RowsError
     from loader.emulator.plan import Plan, PlanError, read_plan
 
     try:
@@ -54,6 +58,8 @@ def emulator(port: int, host: str, plan: str | None, database: str | None) -> in
     except OSError as error:
         where = f"{host} port {port}" if port else host
         raise UsageError(f"the emulator cannot listen on {where}: {error.strerror}", "choose another --port") from None
+    except RowsError as error:
+        raise UsageError(f"the database cannot be used: {error}", "name another one with --database") from None
     except sqlite3.Error as error:
         raise UsageError(
             f"the database {database} cannot be used: {error}", "name another file with --database"

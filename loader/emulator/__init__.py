@@ -6,11 +6,13 @@
     tables      the rows, in SQLite         limits      access limits
     switches    every undocumented fact     journal     what happened
     columns     Ozari's tables and columns  backups     a target that goes back
+    databases   Ozari's rows in a real one  lag         which new rows a reader sees
 
 Both APIs are written from apis.md alone, so that emulator and client cannot agree on the same mistake.
 """
 
-from loader.emulator.emulator import Emulator, EmulatorThread, exports, run_emulator, running
+from loader.emulator.emulator import Emulator, EmulatorThread, run_emulator, running
+from loader.emulator.environment import exports
 from loader.emulator.journal import Fact, Journal
 from loader.emulator.plan import Plan, PlanError, parse_plan, read_plan
 

@@ -1,7 +1,8 @@
 """What a plan may say of Ozari's tables and columns, and the tables that are always there.
 
 A column may be as unkind as a real one: it cuts, changes case, pads, wants a number, or moves by itself. `ozari.stored` says what
-each of these makes of a value. Nothing here acts.
+each of these makes of a value. With a real database behind the rows (`databases`), length, type, blanks, is_required and
+is_unique make the column's type, and the database does the rest. Nothing here acts.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class OzariField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     on_change: Literal["kept", "time", "count"] = "kept"
     """What each change of the row does to a column that it does not name: the time of the change, or one more.
     flastmodify is always such a time."""
+    sql: str = ""
+    """In a real database: the column's definition, in place of what the other members say."""
 
     def __post_init__(self) -> None:
         if self.blanks == "padded" and self.max_length is None:
@@ -52,6 +55,15 @@ class OzariTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     labels: dict[str, str] = {}
     fields: tuple[OzariField, ...] = ()
     is_closed: bool = False
+    statements: tuple[str, ...] = ()
+    """In a real database: SQL to run once the table was created, as triggers."""
+
+
+class OzariDatabase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a real MariaDB behaves: its session's sql_mode, its tables' and session's collation. None: as the server has it."""
+
+    sql_mode: str | None = None
+    collation: str | None = None
 
 
 def _fields(*names: str, hidden: tuple[str, ...] = ("fstamp",)) -> tuple[OzariField, ...]:

@@ -12,7 +12,18 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from loader.emulator.canbus.handler import reorder
-from loader.emulator.faults import Cut, Echo, ExtraAnswer, Malformed, Results, StatusFault, Trickle
+from loader.emulator.faults import (
+    Close,
+    Cut,
+    Echo,
+    ExtraAnswer,
+    Fault,
+    Malformed,
+    Reset,
+    Results,
+    StatusFault,
+    Trickle,
+)
 from loader.emulator.values import dumps
 from loader.emulator.wire import HTML, JSON, Answer, write_answer
 
@@ -172,6 +183,17 @@ def foreign_answer(rule: Echo, answer: Answer, before: Answer | None) -> Answer:
     if rule.change != "foreign":
         return change_echo(rule.change, answer)
     return answer._replace(body=before.body) if before is not None else answer
+
+
+def ending_of(fault: Fault) -> Ending:
+    """Say how a connection ends that gets no answer."""
+    match fault:
+        case Reset():
+            return "reset"
+        case Close():
+            return "close"
+        case _:
+            return "hang"
 
 
 def _object(data: bytes) -> dict[str, Any] | None:

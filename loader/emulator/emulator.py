@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from loader.emulator.backups import Backup
+from loader.emulator.databases.store import is_url, open_store
 from loader.emulator.engine import Engine, Ticket
+from loader.emulator.environment import exports, users
 from loader.emulator.faults import Fault
 from loader.emulator.journal import Journal
 from loader.emulator.plan import Plan
@@ -32,7 +34,7 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Emulator:
-    """Both APIs at one address. `database` is ":memory:" or a file; `port` 0 takes any free one."""
+    """Both APIs at one address. `database`: ":memory:", a file, or a URL for Ozari's rows; `port` 0 takes any free one."""
 
     def __init__(
         self,
@@ -52,8 +54,9 @@ class Emulator:
         self.plan = plan if plan is not None else Plan()
         self.port = port
         self.journal = Journal(journal_size)
-        self.tables = Tables(database)
-        self.engine = Engine(self.plan, self.tables, self.journal)
+        self.tables = Tables(":memory:" if is_url(database) else database)
+        self.store = open_store(database, self.plan.ozari, self.tables) if is_url(database) else None
+        self.engine = Engine(self.plan, self.tables, self.journal, store=self.store)
         self.connections: set[Connection] = set()
         self.lingering: set[Connection] = set()
         self._allow_remote = allow_remote
@@ -119,14 +122,15 @@ class Emulator:
 
         Errors: KeyError if there is no such table.
         """
-        return self.tables.rows(table)
+        held = self.store.read_all(table) if self.store is not None else None
+        return self.tables.rows(table) if held is None else held
 
     def set_faults(self, *rules: Fault) -> None:
         """Put other fault rules in place of the plan's. From any thread."""
         self.engine.set_faults(rules)
 
     def back_up(self) -> Backup:
-        """Copy all rows as they are now. From any thread."""
+        """Copy all rows in SQLite as they are now. From any thread."""
         return Backup(self.tables)
 
     def go_back(self, backup: Backup) -> None:
@@ -136,7 +140,9 @@ class Emulator:
 
     def close(self) -> None:
         """Close the database. Nothing can be read any more."""
-        self.tables.close()
+        for held in (self.store, self.tables):
+            if held is not None:
+                held.close()
 
     def forget(self, connection: Connection) -> None:
         """Take note that a connection has ended."""
@@ -240,9 +246,9 @@ async def _serve(emulator: Emulator, announce: Callable[[str], None]) -> None:
     began = time.monotonic()
     async with emulator:
         announce(f"emulator at {emulator.base_url}, Ctrl-C ends it")
-        for line in exports(emulator):
+        for line in exports(emulator.plan, emulator.base_url):
             announce(line)
-        announce(_users(emulator.plan))
+        announce(users(emulator.plan))
         await stop.wait()
     journal = emulator.journal
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(journal.faults.items())) or "none"
@@ -250,29 +256,6 @@ async def _serve(emulator: Emulator, announce: Callable[[str], None]) -> None:
         f"{journal.requests} requests in {time.monotonic() - began:.1f} s, {journal.committed} rows created, "
         f"{journal.throttled} throttled, faults: {faults}"
     )
-
-
-def exports(emulator: Emulator) -> list[str]:
-    """Say in shell what the client's environment needs. The values are the plan's own, no real credentials."""
-    ozari, canbus = emulator.plan.ozari, emulator.plan.canbus
-    app = canbus.apps[0]
-    values = {
-        "OZARI_BASE_URL": emulator.base_url,
-        "OZARI_TOKEN": ozari.token,
-        "CANBUS_BASE_URL": emulator.base_url,
-        "CANBUS_TENANT_ID": canbus.tenant_id,
-        "CANBUS_APP_ID": app.app_id,
-        "CANBUS_API_KEY": app.api_key,
-        "CANBUS_API_SECRET": app.api_secret,
-    }
-    return [f"export {name}={value}" for name, value in values.items()]
-
-
-def _users(plan: Plan) -> str:
-    """Say whom Canbus lets create records: of all that a first load needs, the one thing that is no credential."""
-    users = plan.canbus.users
-    names = "whoever is named" if plan.canbus.any_user else ", ".join(users) or "none"
-    return f"users of Canbus: {names}" + (f"; as in: loader canbus add FILE --user {users[0]}" if users else "")
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

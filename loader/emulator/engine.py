@@ -13,7 +13,6 @@ from email.utils import formatdate
 from random import Random
 
 from loader.emulator import effects
-from loader.emulator.backups import keep_first
 from loader.emulator.canbus.handler import Canbus
 from loader.emulator.effects import Effect
 from loader.emulator.faults import (
@@ -38,6 +37,8 @@ from loader.emulator.faults import (
 from loader.emulator.journal import Fact, Journal
 from loader.emulator.limits import Limits
 from loader.emulator.ozari.handler import Ozari
+from loader.emulator.ozari.rows import SqliteStore
+from loader.emulator.ozari.store import Store
 from loader.emulator.plan import Plan
 from loader.emulator.switches import RateLimit
 from loader.emulator.tables import Tables
@@ -61,7 +62,10 @@ class Ticket:
 
 
 class Engine:
-    """Both APIs under one plan. `clock` is the time of day, `steady` never goes back; both in seconds."""
+    """Both APIs under one plan. `clock` is the time of day, `steady` never goes back; both in seconds.
+
+    `store` holds Ozari's rows if `tables` does not.
+    """
 
     def __init__(
         self,
@@ -70,9 +74,11 @@ class Engine:
         journal: Journal,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
+        store: Store | None = None,
     ) -> None:
         self.plan = plan
         self._tables = tables
+        self._store = store or SqliteStore(tables, plan.ozari)
         self._journal = journal
         self._clock = clock
         self._steady = steady
@@ -84,7 +90,7 @@ class Engine:
 
     def read_tables(self) -> None:
         """Begin with the rows as they are, as after a restart of the service."""
-        self._ozari = Ozari(self.plan.ozari, self._tables, self._clock)
+        self._ozari = Ozari(self.plan.ozari, self._store, self._clock)
         self._canbus = Canbus(self.plan.canbus, self._tables, self._clock, self._random)
 
     def set_faults(self, rules: tuple[Fault, ...]) -> None:
@@ -154,7 +160,7 @@ class Engine:
         """Carry out a fault at the end of the headers; nothing is committed."""
         self._journal.requests += 1
         ticket = Ticket(call, self._journal.requests, self._steady(), NOTHING, None)
-        effect, status = Effect(ending=_ending(fault)), 0
+        effect, status = Effect(ending=effects.ending_of(fault)), 0
         if isinstance(fault, StatusFault):
             answer = effects.status_answer(fault, 0, (), self._plain(call, fault.status))
             effect, status = Effect(write_answer(answer, is_last=True), "close"), answer.status
@@ -173,14 +179,14 @@ class Engine:
     def _perform_fault(self, ticket: Ticket, fault: Fault) -> tuple[Effect, Answer | None]:
         call = ticket.call
         if isinstance(fault, GoBack):
-            keep_first(self._tables, fault.keep_rows)
+            self._store.keep_first(fault.keep_rows)
             self.read_tables()
         if isinstance(fault, LateCommit):
             return Effect(ending=fault.ending, late_seconds=fault.seconds), None
         if isinstance(fault, Reset | Close | Hang):
             if fault.when == "after":
                 self.commit(ticket)
-            return Effect(ending=_ending(fault)), None
+            return Effect(ending=effects.ending_of(fault)), None
         if isinstance(fault, Cut):
             answer = self.commit(ticket) if fault.when == "after" else effects.PLAUSIBLE
             return effects.cut_answer(fault, answer), answer
@@ -284,13 +290,3 @@ class Engine:
             ids,
             fault,
         )
-
-
-def _ending(fault: Fault) -> effects.Ending:
-    match fault:
-        case Reset():
-            return "reset"
-        case Close():
-            return "close"
-        case _:
-            return "hang"

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from loader.emulator.columns import OzariTable
+from loader.emulator.columns import OzariDatabase, OzariTable
 
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
@@ -72,8 +72,9 @@ class OzariSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Added to the four that are always there (tcust, tcity, tparts, tpostal), or in place of one of them."""
     any_table: bool = False
     unknown_column: Literal["accept", "500"] = "accept"
-    bad_data: Literal["500", "400", "accept"] = "500"
-    """Too long a value, a missing required one, one that is there already in a unique column. "accept" writes it."""
+    bad_data: Literal["500", "400", "200", "accept"] = "500"
+    """Too long a value, a missing required one, one that is there already in a unique column. "accept" writes it; 200 says
+    `success` false."""
     nested_value: Literal["accept", "500", "400"] = "accept"
     inserted_id: Literal["number", "null"] = "number"
     insert_status: Literal[200, 201] = 201
@@ -106,6 +107,7 @@ class OzariSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_body_bytes: Count | None = None
     malformed_status: Literal[400, 500] = 400
     rate_limit: RateLimit | None = None
+    database: OzariDatabase = OzariDatabase()
 
     @property
     def compared_without(self) -> tuple[Fold, ...]:

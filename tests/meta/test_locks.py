@@ -28,6 +28,7 @@ def pins(lock: Path) -> dict[str, str]:
 def test_the_locks_are_those_the_makefile_makes() -> None:
     assert [lock.name for lock in LOCKS] == [
         "core.txt",
+        "databases.txt",
         "dev.txt",
         "maintain.txt",
         "peers.txt",
@@ -51,6 +52,7 @@ def test_a_lock_names_no_host(lock: Path) -> None:
     [
         ("core.txt", PROJECT["project"]["dependencies"]),
         ("core.txt", PROJECT["dependency-groups"]["build"]),
+        ("databases.txt", PROJECT["project"]["optional-dependencies"]["databases"]),
         ("dev.txt", PROJECT["project"]["optional-dependencies"]["dev"]),
         ("maintain.txt", PROJECT["dependency-groups"]["maintain"]),
         ("schema.txt", PROJECT["dependency-groups"]["schema"]),
@@ -62,7 +64,7 @@ def test_every_dependency_is_locked(name: str, requirements: list[str]) -> None:
     assert {normalise(requirement) for requirement in requirements} <= set(pins(ROOT / ".ci" / name))
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "maintain.txt", "plots.txt", "schema.txt"])
+@pytest.mark.parametrize("name", ["databases.txt", "dev.txt", "maintain.txt", "plots.txt", "schema.txt"])
 def test_tools_do_not_change_what_the_command_runs_on(name: str) -> None:
     assert pins(ROOT / ".ci" / "core.txt").items() <= pins(ROOT / ".ci" / name).items()
 

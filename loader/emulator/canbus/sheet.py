@@ -6,12 +6,12 @@ results look on the wire is `canbus`' business.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from loader.emulator.canbus.items import DUPLICATE as DUPLICATE_CODE
 from loader.emulator.canbus.items import Items, Uniques
+from loader.emulator.lag import Lag
 from loader.emulator.switches import CanbusApp, CanbusSwitches
 from loader.emulator.tables import Row, Tables, TooManyColumns
 
@@ -43,9 +43,7 @@ class AppRows:
         self._switches = switches
         self._users = frozenset(switches.users)
         self._uniques = Uniques(self.items, app, switches)
-        # (when rows were created, the last number), oldest first; kept only while a read delay asks for it.
-        self._fresh: deque[tuple[float, int]] = deque()
-        self._visible = self.table.last_id
+        self._lag = Lag(switches.read_delay_seconds, self.table.last_id)
         self.table.add_columns(["_id", "System_Create_User", *app.items])
         if self._uniques.items:
             for row in self.table.select("1", ()):
@@ -61,7 +59,7 @@ class AppRows:
         for element in elements:
             fields = self._read_new(element)
             results.append(Result(fields) if isinstance(fields, str) else self._create(fields, now))
-        self._note_fresh(now)
+        self._lag.add(now, self.table.last_id)
         return results
 
     def _add_checked_first(self, elements: Sequence[Mapping[str, Any]], now: float) -> list[Result]:
@@ -79,7 +77,7 @@ class AppRows:
         if self._switches.is_atomic and any(isinstance(fields, str) for fields in read):
             return [Result(fields if isinstance(fields, str) else self._switches.neighbour_code) for fields in read]
         results = [Result(fields) if isinstance(fields, str) else self._create(fields, now) for fields in read]
-        self._note_fresh(now)
+        self._lag.add(now, self.table.last_id)
         return results
 
     def _read_new(self, element: Mapping[str, Any]) -> dict[str, Any] | str:
@@ -207,13 +205,6 @@ class AppRows:
             rows.update((row.record["_id"], row) for row in self.table.select(f'"_id" IN ({marks})', part))
         return rows
 
-    def _note_fresh(self, now: float) -> None:
-        if self._switches.read_delay_seconds:
-            self._fresh.append((now, self.table.last_id))
-
     def _newest_visible(self, now: float) -> int:
-        if not self._switches.read_delay_seconds:
-            return self.table.last_id
-        while self._fresh and self._fresh[0][0] <= now - self._switches.read_delay_seconds:
-            self._visible = self._fresh.popleft()[1]
-        return self._visible
+        newest = self._lag.newest(now)
+        return self.table.last_id if newest is None else newest

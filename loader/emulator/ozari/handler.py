@@ -13,12 +13,12 @@ from urllib.parse import parse_qs
 import orjson
 
 from loader.emulator.columns import DEFAULT_TABLES, OzariTable
-from loader.emulator.ozari.checks import Body, Checks, error, read_body
-from loader.emulator.ozari.folds import folding
+from loader.emulator.ozari.checks import PATCHES, Body, Checks, error, read_body
 from loader.emulator.ozari.query import Query, QueryError, is_name, read_query
-from loader.emulator.ozari.rows import KEY, Sheet
+from loader.emulator.ozari.rows import KEY
+from loader.emulator.ozari.store import Rows, RowsError, Store
 from loader.emulator.switches import OzariSwitches
-from loader.emulator.tables import Tables, TooManyColumns
+from loader.emulator.tables import TooManyColumns
 from loader.emulator.values import dumps, loads_exact
 from loader.emulator.wire import Answer, Call, Operation, html_page
 
@@ -28,18 +28,14 @@ LANGUAGE_NAMES = {"he": "עברית", "en": "English"}
 class Ozari:
     """One company's tables. `clock` gives the time of day in seconds."""
 
-    def __init__(self, switches: OzariSwitches, tables: Tables, clock: Callable[[], float]) -> None:
+    def __init__(self, switches: OzariSwitches, store: Store, clock: Callable[[], float]) -> None:
         self._switches = switches
-        self._tables = tables
+        self._store = store
         self._clock = clock
-        tables.execute("PRAGMA case_sensitive_like = ON")
-        self._fold = folding(switches.compared_without)
-        tables.add_function("folded", self._fold)
-        tables.add_function("folded_pattern", folding([fold for fold in switches.compared_without if fold != "blanks"]))
         self._checks = Checks(switches, self._has_table)
         self._authorization = f"Bearer {switches.token}".encode()
         specs = {**DEFAULT_TABLES, **switches.tables}
-        self._sheets = {name: Sheet(tables.open(name, KEY), spec, switches, self._fold) for name, spec in specs.items()}
+        self._sheets = {name: store.open(name, spec) for name, spec in specs.items()}
         self._operations: dict[Operation, Callable[[Call], Answer]] = {
             "auth": self._auth,
             "languages": self._languages,
@@ -57,7 +53,10 @@ class Ozari:
         if limit is not None and len(call.body) > limit:
             return error(413, "request entity too large")
         handler = self._operations.get(call.route.operation)
-        return handler(call) if handler is not None else not_found(call)
+        try:
+            return handler(call) if handler is not None else not_found(call)
+        except RowsError as refusal:
+            return self._bad_data(str(refusal))._replace(records=int(call.route.operation in ("insert", *PATCHES)))
 
     # --- reading what the tenant has --------------------------------------------------------------------------------
 
@@ -109,7 +108,7 @@ class Ozari:
             and isinstance(body.fields, dict)
             and body.fields
             # Columns that exist passed the name check when they first came.
-            and sheet.table.columns.keys() >= body.fields.keys()
+            and sheet.was_written(body.fields)
         )
         if not is_good:
             refusal = self._checks.first_refusal(
@@ -119,7 +118,7 @@ class Ozari:
                 return refusal._replace(records=1)
         return self._create(self._sheet(call.route.table), body)
 
-    def _create(self, sheet: Sheet, body: Body) -> Answer:
+    def _create(self, sheet: Rows, body: Body) -> Answer:
         refusal = self._data_refusal(sheet, body.fields)
         if refusal is not None:
             return refusal._replace(records=1)
@@ -129,7 +128,7 @@ class Ozari:
             return error(500, "Too many columns")._replace(records=1)
         shown = b"%d" % row_id if self._switches.inserted_id == "number" else b"null"
         answer = b'{"success":true,"table":"%b","insertedId":%b,"fields":%b}'
-        text = answer % (sheet.table.name.encode(), shown, body.raw_fields)
+        text = answer % (sheet.name.encode(), shown, body.raw_fields)
         return Answer(self._switches.insert_status, text, 1, (row_id,))
 
     def _patch(self, call: Call) -> Answer:
@@ -147,7 +146,7 @@ class Ozari:
             records=1
         )
 
-    def _update_one(self, sheet: Sheet, body: Body) -> Answer:
+    def _update_one(self, sheet: Rows, body: Body) -> Answer:
         rows = sheet.find(body.filters)
         if not rows:
             return error(404, "No records match the given filters", matched=0)
@@ -159,25 +158,29 @@ class Ozari:
             return refusal
         updated = sheet.update(rows, body.fields, self._clock())
         answer = b'{"success":true,"table":"%b","matched":1,"updated":%d,"fields":%b}'
-        return Answer(200, answer % (sheet.table.name.encode(), updated, body.raw_fields))
+        return Answer(200, answer % (sheet.name.encode(), updated, body.raw_fields))
 
-    def _update_many(self, sheet: Sheet, body: Body) -> Answer:
+    def _update_many(self, sheet: Rows, body: Body) -> Answer:
         rows = sheet.find(body.filters)
         for row in rows:
             refusal = self._data_refusal(sheet, body.fields, row)
             if refusal is not None:
                 return refusal
-        return _good({"table": sheet.table.name, "updated": sheet.update(rows, body.fields, self._clock())})
+        return _good({"table": sheet.name, "updated": sheet.update(rows, body.fields, self._clock())})
 
-    def _data_refusal(self, sheet: Sheet, fields: dict[str, Any], row: Any = None) -> Answer | None:
+    def _data_refusal(self, sheet: Rows, fields: dict[str, Any], row: Any = None) -> Answer | None:
         if sheet.is_open and not sheet.has_rules and self._switches.nested_value == "accept":
             return None
         text = sheet.refuse(fields, row)
         if text is not None:
-            return error(400 if self._switches.bad_data == "400" else 500, text)
+            return self._bad_data(text)
         if self._switches.nested_value != "accept" and any(isinstance(value, list | dict) for value in fields.values()):
             return error(int(self._switches.nested_value), "Invalid value: object")
         return None
+
+    def _bad_data(self, text: str) -> Answer:
+        status = self._switches.bad_data
+        return error(500 if status == "accept" else int(status), text)
 
     # --- query ------------------------------------------------------------------------------------------------------
 
@@ -201,31 +204,27 @@ class Ozari:
             return error(unfit.status, unfit.text)
         return self._page(sheet, query)
 
-    def _column(self, sheet: Sheet, name: str) -> str | None:
+    def _column(self, sheet: Rows, name: str) -> str | None:
         if not sheet.has_column(name) and self._switches.query_unknown_column != "accept":
             raise QueryError(f"Unknown column '{name}' in 'where clause'", int(self._switches.query_unknown_column))
-        sheet.table.index(name)
-        return sheet.table.sql_name(name)
+        return sheet.sql_name(name)
 
-    def _page(self, sheet: Sheet, query: Query) -> Answer:
-        # A walk without `sort` is in the database's order ([D]); the multiplier only has to scatter neighbours.
-        unsorted = {"id": KEY, "reversed": f"{KEY} DESC", "random": f"({KEY} * 2654435761) % 1000003"}
-        order = query.order or unsorted[self._switches.unsorted_order]
-        total, rows = sheet.page(query, order, self._clock())
+    def _page(self, sheet: Rows, query: Query) -> Answer:
+        total, rows = sheet.page(query, self._clock())
         names = query.select or sheet.columns()
         records = [{name: row.id if name == KEY else row.record.get(name) for name in names} for row in rows]
         page = {"page": query.page, "per_page": query.per_page, "total": total}
-        return _good({"table": sheet.table.name, **page, "records": records})
+        return _good({"table": sheet.name, **page, "records": records})
 
     # --- tables -----------------------------------------------------------------------------------------------------
 
     def _has_table(self, name: str) -> bool:
         return name in self._sheets or (self._switches.any_table and is_name(name))
 
-    def _sheet(self, name: str) -> Sheet:
+    def _sheet(self, name: str) -> Rows:
         sheet = self._sheets.get(name)
         if sheet is None:
-            sheet = self._sheets[name] = Sheet(self._tables.open(name, KEY), OzariTable(), self._switches, self._fold)
+            sheet = self._sheets[name] = self._store.open(name, OzariTable())
         return sheet
 
 

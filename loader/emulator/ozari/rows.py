@@ -12,16 +12,43 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from loader.emulator.backups import keep_first
 from loader.emulator.columns import OzariTable
+from loader.emulator.lag import Lag
 from loader.emulator.ozari.comparing import Sql, SqliteComparing
+from loader.emulator.ozari.folds import folding
 from loader.emulator.ozari.query import Query, equals
 from loader.emulator.ozari.stored import Unfit, shapers
 from loader.emulator.switches import OzariSwitches
-from loader.emulator.tables import Row, Table
+from loader.emulator.tables import Row, Table, Tables
 from loader.emulator.values import Stored
 
 KEY = "fid"
 MODIFIED = "flastmodify"
+
+
+class SqliteStore:
+    """All tables of one company, in SQLite."""
+
+    def __init__(self, tables: Tables, switches: OzariSwitches) -> None:
+        self._tables = tables
+        self._switches = switches
+        self._fold = folding(switches.compared_without)
+        tables.execute("PRAGMA case_sensitive_like = ON")
+        tables.add_function("folded", self._fold)
+        tables.add_function("folded_pattern", folding([fold for fold in switches.compared_without if fold != "blanks"]))
+
+    def open(self, name: str, spec: OzariTable) -> Sheet:
+        return Sheet(self._tables.open(name, KEY), spec, self._switches, self._fold)
+
+    def read_all(self, name: str) -> list[dict[str, Any]] | None:
+        return self._tables.rows(name)
+
+    def keep_first(self, rows: int) -> None:
+        keep_first(self._tables, rows)
+
+    def close(self) -> None:
+        self._tables.close()
 
 
 class Sheet:
@@ -29,6 +56,7 @@ class Sheet:
 
     def __init__(self, table: Table, spec: OzariTable, switches: OzariSwitches, fold: Callable[[Any], Any]) -> None:
         self.table = table
+        self.name = table.name
         self.spec = spec
         self.comparing = SqliteComparing(switches)
         self._switches = switches
@@ -37,13 +65,12 @@ class Sheet:
         self._times = [MODIFIED, *(field.name for field in spec.fields if field.on_change == "time")]
         self._counters = [field.name for field in spec.fields if field.on_change == "count"]
         self._declared = {field.name for field in spec.fields} | {KEY, MODIFIED}
-        # (when a row was created, its id), oldest first; kept only while a read delay asks for it.
-        self._fresh: deque[tuple[float, int]] = deque()
-        self._visible = table.last_id
+        self._lag = Lag(switches.read_delay_seconds, table.last_id)
         # (when a row was changed, its id, what it held before), oldest first; kept only while an update delay asks for it.
         self._before: deque[tuple[float, int, dict[str, Any]]] = deque()
         self._uniques: dict[str, set[Any]] = {field.name: set() for field in spec.fields if field.is_unique}
         self._stamp = (0, "")
+        self._first: tuple[int, dict[str, Any]] = (0, {})
         self.has_rules = bool(self._shapers) or any(
             field.is_unique or field.is_required or field.max_length for field in spec.fields
         )
@@ -53,20 +80,23 @@ class Sheet:
 
     @property
     def is_open(self) -> bool:
-        """Say whether any column may be written."""
         return self._switches.unknown_column == "accept"
 
     def has_column(self, name: str) -> bool:
-        """Say whether a column is there: declared, or written to before."""
         return name in self._declared or name in self.table.columns
 
+    def was_written(self, fields: Mapping[str, Any]) -> bool:
+        return self.table.columns.keys() >= fields.keys()
+
+    def sql_name(self, field: str) -> str | None:
+        self.table.index(field)
+        return self.table.sql_name(field)
+
     def columns(self) -> list[str]:
-        """Name all columns, the primary key first."""
         names = dict.fromkeys([KEY, *(field.name for field in self.spec.fields), *self.table.columns])
         return list(names)
 
     def refuse(self, fields: Mapping[str, Any], row: Row | None = None) -> str | None:
-        """Say why the database would refuse a new row (or these changes of `row`); None if it would not."""
         if not self.is_open:
             for name in fields:
                 if not self.has_column(name):
@@ -95,19 +125,17 @@ class Sheet:
         return same in self._uniques[name] and (row is None or self._same(row.record.get(name)) != same)
 
     def insert(self, fields: Mapping[str, Any], now: float) -> int:
-        """Create a row."""
-        moved: dict[str, Any] = dict.fromkeys(self._counters, 1)
-        moved.update(dict.fromkeys(self._times, self._datetime(now)))
-        fields = {**self._stored(fields), **{name: value for name, value in moved.items() if name not in fields}}
+        stored, moved = self._stored(fields), self._moved_at_first(now)
+        if not moved.keys().isdisjoint(stored):
+            moved = {name: value for name, value in moved.items() if name not in stored}
+        fields = {**stored, **moved}
         row_id = self.table.insert(fields)
-        if self._switches.read_delay_seconds:
-            self._fresh.append((now, row_id))
+        self._lag.add(now, row_id)
         if self._uniques:
             self._remember(fields)
         return row_id
 
     def update(self, rows: Sequence[Row], fields: Mapping[str, Any], now: float) -> int:
-        """Write values into rows and count those that changed, as the engine does ([D] OZ-upd: `updated` can be 0)."""
         fields = self._stored(fields)
         changed = [
             row
@@ -123,6 +151,14 @@ class Sheet:
                 self._remember(fields)
         return len(rows if self._switches.updated_count == "matched" else changed)
 
+    def _moved_at_first(self, now: float) -> dict[str, Any]:
+        """Say what the columns that each change moves hold in a new row."""
+        second = int(now)
+        if self._first[0] != second:
+            moved = {**dict.fromkeys(self._counters, 1), **dict.fromkeys(self._times, self._datetime(now))}
+            self._first = (second, moved)
+        return self._first[1]
+
     def _write(self, rows: Sequence[Row], fields: Mapping[str, Any]) -> None:
         if not self._counters:
             self.table.update([row.id for row in rows], fields)
@@ -137,19 +173,19 @@ class Sheet:
             return fields
         return {name: self._shapers[name](value) if name in self._shapers else value for name, value in fields.items()}
 
-    def find(self, filters: Mapping[str, Any], limit: int = -1) -> list[Row]:
-        """Find rows by PATCH's filters: equality, joined with AND ([D] OZ-upd)."""
+    def find(self, filters: Mapping[str, Any]) -> list[Row]:
         parts: list[str] = []
         values: list[Stored] = []
         for name, value in filters.items():
-            self.table.index(name)
-            sql = equals(self.table.sql_name(name), value, self.comparing, self._switches)
+            sql = equals(self.sql_name(name), value, self.comparing, self._switches)
             parts.append(f"({sql.text})")
             values.extend(sql.values)
-        return self.table.select(" AND ".join(parts), values, limit=limit)
+        return self.table.select(" AND ".join(parts), values)
 
-    def page(self, query: Query, order: str, now: float) -> tuple[int, list[Row]]:
-        """Count the rows that a query finds, and read its page of them, as far as the query endpoint sees them already."""
+    def page(self, query: Query, now: float) -> tuple[int, list[Row]]:
+        # A walk without `sort` is in the database's order ([D]); the multiplier only has to scatter neighbours.
+        unsorted = {"id": KEY, "reversed": f"{KEY} DESC", "random": f"({KEY} * 2654435761) % 1000003"}
+        order = query.order or unsorted[self._switches.unsorted_order]
         where = self._only_visible(query.where, now)
         with self._as_seen(now):
             offset = (query.page - 1) * query.per_page
@@ -171,12 +207,10 @@ class Sheet:
 
     def _only_visible(self, sql: Sql, now: float) -> Sql:
         """Leave out the rows that are too new for the query endpoint."""
-        delay = self._switches.read_delay_seconds
-        if not delay:
+        newest = self._lag.newest(now)
+        if newest is None:
             return sql
-        while self._fresh and self._fresh[0][0] <= now - delay:
-            self._visible = self._fresh.popleft()[1]
-        return Sql(f"({sql.text}) AND {self.table.sql_name(KEY)} <= ?", (*sql.values, self._visible))
+        return Sql(f"({sql.text}) AND {self.table.sql_name(KEY)} <= ?", (*sql.values, newest))
 
     def _same(self, value: Any) -> Any:
         value = self._fold(value)
