@@ -52,6 +52,12 @@ def cautions(head: bytes, name: str, *, is_whole: bool) -> tuple[str, ...]:
             found.append(
                 f'{name} holds MongoDB\'s extended JSON: {member!a} of line 1 is an object like {{"$oid":...}}, and is sent so'
             )
+    if first is not None and is_whole and len(lines) == 1 and len(first) < 12:
+        from loader.reading.sniff_tools import list_in
+
+        member = list_in(first)
+        if member is not None:
+            found.append(f"{name} is one object with a list of objects in {member!a}: it is sent as one record")
     if b"\\\\" in head:
         from loader.reading.backslashes import looks_doubled
 

@@ -15,11 +15,12 @@ import orjson
 from loader.reading.sniff_form import OBJECTS, Form, python_lines
 
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
+_SEPARATED = re.compile(r"[^\w\s{}\"]{1,4}\s*\{")
 _SPACE = re.compile(r"[ \t\r\n]*")
-_COMMA_LINES = "sed -e 's/^[[:space:]]*\\[//' -e 's/\\][[:space:]]*$//' -e 's/,[[:space:]]*$//'"
+_COMMA_LINES = "sed -e 's/^[[:space:]]*\\[//' -e 's/\\][[:space:]]*$//' -e 's/[,;][[:space:]]*$//'"
 """For an array with one object a line. It streams, and keeps the bytes of each object."""
 _MEMORY = "it reads the whole file into memory"
-_LIST_NAMES = (
+LIST_NAMES = (
     "data",
     "items",
     "rows",
@@ -52,6 +53,13 @@ ARRAYS_BY_LINE = Form(
     note="name the fields in the order of the columns",
 )
 COMMA_LINES = Form("objects with commas between them", _COMMA_LINES)
+ARRAY_OF_ARRAYS = Form(
+    "a JSON array of arrays",
+    python_lines("json.dumps(dict(zip(sys.argv[1:],r)),ensure_ascii=False)", rows="json.load(sys.stdin)")
+    + " FIELD1 FIELD2",
+    note="name the fields in the order of the columns",
+)
+TEXT_BEHIND = Form("objects with other text behind each", OBJECTS, note=_MEMORY)
 INDENTED = Form("indented JSON", OBJECTS, note=_MEMORY)
 JOINED = Form("JSON objects without line ends between them", OBJECTS, note=_MEMORY)
 RECORD_SEPARATED = Form("a JSON text sequence (RFC 7464)", OBJECTS, note=_MEMORY)
@@ -127,7 +135,9 @@ def _array_of_values(text: str, lines: Sequence[bytes], *, is_whole: bool) -> Fo
         values = json.loads(text) if is_whole else None
     except (ValueError, RecursionError):
         return None
-    return ARRAY_OF_VALUES if values and (len(values) > 1 and not isinstance(values[0], list)) else None
+    if not values or len(values) < 2:
+        return None
+    return ARRAY_OF_ARRAYS if isinstance(values[0], list) else ARRAY_OF_VALUES
 
 
 def _object(text: str, lines: Sequence[bytes], *, is_whole: bool) -> Form | None:
@@ -154,18 +164,26 @@ def _behind_object(text: str, end: int, lines: Sequence[bytes], *, is_whole: boo
         return _two_lines(lines) if is_whole else None
     if text[behind] == "{":
         return _indented(text[:end], found) if has_line_end else JOINED
-    if text[behind] == "," and text[_after_space(text, behind + 1) :][:1] == "{":
-        return INDENTED if has_line_end else COMMA_LINES if _commas(lines) else JOINED
-    return None
+    if text[behind] in ",;" and text[_after_space(text, behind + 1) :][:1] == "{":
+        return INDENTED if has_line_end else COMMA_LINES if len(lines) > 1 and _commas(lines) else JOINED
+    if not has_line_end and _SEPARATED.match(text, behind):
+        return JOINED
+    return TEXT_BEHIND if len(lines) > 1 and all(map(_has_text_behind, lines[:20])) else None
+
+
+def _has_text_behind(line: bytes) -> bool:
+    text = line.decode(errors="replace").strip()
+    end = value_end(text, 0) if text.startswith("{") else None
+    return end is not None and end < len(text) and good_object(text[:end].encode())
 
 
 def _commas(lines: Sequence[bytes]) -> bool:
-    return all(good_object(line.rstrip(b" \t\r").removesuffix(b",")) for line in lines[:20])
+    return all(good_object(line.rstrip(b" \t\r").rstrip(b",;")) for line in lines[:20])
 
 
 def _two_lines(lines: Sequence[bytes]) -> Form | None:
     """Name a short list: every line but the last ends with a comma."""
-    is_list = all(line.rstrip(b" \t\r").endswith(b",") for line in lines[:-1]) and _commas(lines)
+    is_list = all(line.rstrip(b" \t\r").endswith((b",", b";")) for line in lines[:-1]) and _commas(lines)
     return COMMA_LINES if is_list and good_object(lines[-1]) else None
 
 
@@ -183,9 +201,9 @@ def _indented(text: str, found: object) -> Form:
         lists = [
             key for key, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)
         ]
-        name = lists[0] if len(lists) == 1 else next((key for key in _LIST_NAMES if key in lists), None)
+        name = lists[0] if len(lists) == 1 else next((key for key in lists if key.lower() in LIST_NAMES), None)
     else:
-        match = re.search(r'^\s*"(' + "|".join(_LIST_NAMES) + r')"\s*:\s*\[\s*\{', text, re.MULTILINE)
+        match = re.search(r'^\s*"(' + "|".join(LIST_NAMES) + r')"\s*:\s*\[\s*\{', text, re.MULTILINE | re.IGNORECASE)
         name = match[1] if match else None
     return INDENTED if name is None else list_of(name)
 
@@ -217,10 +235,14 @@ def _scalars(lines: Sequence[bytes], *, is_whole: bool) -> Form | None:
     if (
         str in kinds
         and all(kind is str for kind in kinds)
-        and all(good_object(orjson.loads(line).encode()) for line in lines[:20])
+        and all(_is_nested(orjson.loads(line)) for line in lines[:20])
     ):
         return TEXTS
     return SCALARS if len(kinds) > 1 else None
+
+
+def _is_nested(text: str) -> bool:
+    return _kind(text.encode("utf-8", "replace")) in {dict, list}
 
 
 def _kind(line: bytes) -> type | None:

@@ -51,6 +51,8 @@ _PGDUMP = Form(
 )
 
 SIGNATURES = (
+    Signature(b"\x1f\x8b", _packing("gzip once more", "gzip -dc")),
+    Signature(b"\x28\xb5\x2f\xfd", _packing("zstd once more", "zstd -dc")),
     Signature(b"\xfd7zXZ\0", _packing("xz", "xz -dc")),
     Signature(b"BZh", _packing("bzip2", "bzip2 -dc")),
     Signature(b"\x04\x22\x4d\x18", _packing("lz4", "lz4 -dc")),

@@ -72,9 +72,32 @@ STRONG: tuple[tuple[re.Pattern[str], Form], ...] = (
     ),
     (re.compile(r"(?i)<!doctype html|<html[\s>]|<head[\s>]|<body[\s>]"), HTML),
     (re.compile(r"<\?xml\b"), MARKUP),
+    (re.compile(r"\{\\rtf"), Form("a document in RTF", note="save what is wanted of it as CSV or JSON")),
     (re.compile(r"outs:\s*\n- md5: "), Form("a pointer of DVC, not the file", note="fetch the file: dvc pull")),
 )
 WEAK: tuple[tuple[re.Pattern[str], Form], ...] = (
+    (
+        re.compile(r"(version: 1\s+)?dn::? "),
+        Form("LDIF", note="convert it to CSV or JSON with the fields that are wanted"),
+    ),
+    (
+        re.compile(r"BEGIN:V"),
+        Form("vCard or iCalendar", note="convert it to CSV or JSON with the fields that are wanted"),
+    ),
+    (re.compile(r"H4sI[A-Za-z0-9+/=\s]{16}"), Form("gzip in base64", "base64 -d | gzip -dc")),
+    (
+        re.compile(r"\[?\s*\{\s*&(quot|#34);"),
+        Form("escaped for HTML", python_lines("html.unescape(r.rstrip())", "html,sys")),
+    ),
+    (
+        re.compile(r"%(7B|5B)(%0A|%20)*%22", re.IGNORECASE),
+        Form("escaped for a URL", python_lines("u.unquote_plus(r.rstrip())", "sys,urllib.parse as u")),
+    ),
+    (re.compile(r"\[?\s*\{\s*[\u201c\u201d]"), Form("JSON with curly quotes", "sed 's/[\u201c\u201d]/\"/g'")),
+    (
+        re.compile(r"\[?\s*\{\s*(:?\"?\w+\"? *=>|:[a-z])"),
+        Form("a hash of another language, not JSON", note="write it as JSON there"),
+    ),
     (re.compile(r"<[A-Za-z!][^>\n]*>"), MARKUP),
     (
         re.compile(r"(:[^\n]*\n|event:[^\n]*\n|id:[^\n]*\n|retry:[^\n]*\n|\s)*data: ?[\[{]"),
@@ -123,7 +146,12 @@ _ASSIGNMENT = re.compile(r"[\w.-]+ *= *[^\n]+\n")
 _YAML_LINE = re.compile(r"[\w\"' -]+:( |$)|\s*- |\s+\S|#|\s*$")
 _QUOTED_BY_ONE = re.compile(r"\{\s*'")
 _BARE_NAME = re.compile(r"\{\s*[A-Za-z_$][\w$]*\s*:")
-_PYTHON_WORDS = re.compile(r"[:\[,] ?(None|True|False|datetime|Decimal|ObjectId)\b")
+_PYTHON_WORDS = re.compile(r"[:\[,] ?(None|True|False)\b")
+_CALLS = re.compile(r"[:\[,] ?(ObjectId|ISODate|NumberLong|NumberInt|NumberDecimal|BinData)\(")
+SHELL = Form(
+    "output of the mongo shell",
+    note="export it instead: mongoexport --collection NAME --type json | loader … - --run DIR",
+)
 
 
 def text_form(text: str, lines: Sequence[bytes]) -> Form | None:
@@ -135,6 +163,8 @@ def text_form(text: str, lines: Sequence[bytes]) -> Form | None:
         return ALIGNED
     if form is not None or any(map(good_object, lines[:200])):
         return form
+    if lines and _CALLS.search(lines[0].decode(errors="replace")):
+        return SHELL
     return (
         _objects(bare, lines)
         or _json_column(lines)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from loader.reading.sniff_form import Form
-from loader.reading.sniff_json import list_of
+from loader.reading.sniff_json import LIST_NAMES, list_of
 
 _ACTIONS = frozenset({"index", "create", "delete", "update"})
 _ACTION_NAMES = frozenset(
@@ -45,6 +45,16 @@ def inner(member: str, condition: str = "") -> str:
         "[print(json.dumps(r" + descend + ',ensure_ascii=False).replace("\\"\\ue000","").replace("\\ue000\\"","")) '
         "for r in (json.loads(l,parse_float=f,parse_int=f) for l in sys.stdin)" + condition + "]'"
     )
+
+
+_DYNAMO_TYPES = frozenset({"S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"})
+_DYNAMO = (
+    "python3 -X utf8 -c 'import json,sys;"
+    'u=lambda v:next({"M":lambda:{a:u(b) for a,b in x.items()},"L":lambda:[u(b) for b in x],"NULL":lambda:None,'
+    '"N":lambda:"\\ue000"+x+"\\ue000"}.get(k,lambda:x)() for k,x in v.items());'
+    '[print(json.dumps({a:u(b) for a,b in json.loads(r)["Item"].items()},ensure_ascii=False)'
+    '.replace("\\"\\ue000","").replace("\\ue000\\"","")) for r in sys.stdin]\''
+)
 
 
 class Wrapper(NamedTuple):
@@ -106,6 +116,32 @@ def _is_json_api(first: Mapping[str, Any], _second: Mapping[str, Any]) -> bool:
 def _is_search_answer(first: Mapping[str, Any], _second: Mapping[str, Any]) -> bool:
     hits = first.get("hits")
     return {"took", "timed_out"} <= first.keys() and isinstance(hits, dict) and isinstance(hits.get("hits"), list)
+
+
+def _is_odata(first: Mapping[str, Any], _second: Mapping[str, Any]) -> bool:
+    return "@odata.context" in first and isinstance(first.get("value"), list)
+
+
+def _is_salesforce(first: Mapping[str, Any], _second: Mapping[str, Any]) -> bool:
+    return {"totalSize", "done", "records"} <= first.keys() and isinstance(first["records"], list)
+
+
+def _is_container_log(first: Mapping[str, Any], _second: Mapping[str, Any]) -> bool:
+    return {"log", "stream", "time"} <= first.keys() <= {"log", "stream", "time", "attrs"} and isinstance(
+        first["log"], str
+    )
+
+
+def _is_dynamo(first: Mapping[str, Any], _second: Mapping[str, Any]) -> bool:
+    item = first.get("Item")
+    return (
+        len(first) == 1
+        and isinstance(item, dict)
+        and bool(item)
+        and all(
+            isinstance(value, dict) and len(value) == 1 and value.keys() <= _DYNAMO_TYPES for value in item.values()
+        )
+    )
 
 
 def _is_search_hit(first: Mapping[str, Any], _second: Mapping[str, Any]) -> bool:
@@ -170,8 +206,20 @@ WRAPPERS = (
             .replace("for l in sys.stdin)", 'for l in sys.stdin) for h in r["hits"]["hits"]'),
         ),
     ),
+    Wrapper(_is_odata, list_of("value")._replace(what="an answer of OData")),
+    Wrapper(_is_salesforce, list_of("records")._replace(what="an answer of Salesforce")),
+    Wrapper(_is_container_log, Form("the log of a container", "jq -j .log")),
+    Wrapper(_is_dynamo, Form("an export of DynamoDB with its types", _DYNAMO)),
     Wrapper(_is_search_hit, Form("documents of Elasticsearch (elasticdump)", inner("_source"))),
 )
+
+
+def list_in(first: Mapping[str, Any]) -> str | None:
+    """Name the member of an object that is a list of objects, and that tools call their list of records by."""
+    for name, value in first.items():
+        if name.lower() in LIST_NAMES and isinstance(value, list) and len(value) > 1 and isinstance(value[0], dict):
+            return name
+    return None
 
 
 def wrapper_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> Form | None:

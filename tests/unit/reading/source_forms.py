@@ -7,6 +7,7 @@ not every machine has, or where nothing can be converted.
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import json
 import lzma
@@ -114,6 +115,28 @@ ARRAYS = (
 )
 JSON_FORMS = (
     Case(
+        "array of arrays",
+        b'[["a",1],["b",2]]',
+        "array of arrays",
+        ['{"FIELD1":"a","FIELD2":1}', '{"FIELD1":"b","FIELD2":2}'],
+        is_exact=False,
+    ),
+    Case("semicolons", A + b";\n" + B + b";\n", "objects with commas", ROWS),
+    Case("NUL between", A + b"\0" + B + b"\0", "without line ends", ROWS),
+    Case("CR between", A + b"\r" + B + b"\r", "without line ends", ROWS),
+    Case("text behind", A + b"\t2026-01-01\n" + B + b"\t2026-01-02\n", "other text behind", ROWS),
+    Case(
+        "array in a text",
+        json.dumps("[" + FLAT + "," + FLAT + "]").encode() + b"\n" + json.dumps(FLAT).encode(),
+        "inside of JSON texts",
+    ),
+    Case(
+        "DynamoDB scan",
+        b'{\n "Count": 2,\n "Items": [\n' + A + b",\n" + B + b"\n]\n}\n",
+        'the records in "Items"',
+        ROWS,
+    ),
+    Case(
         "indented",
         b'{\n  "id": 9007199254740993,\n  "price": 1.10\n}\n{\n  "id": 2\n}\n',
         "indented JSON",
@@ -143,6 +166,21 @@ JSON_FORMS = (
     ),
 )
 TOOLS = (
+    Case("OData", b'{"@odata.context":"x","value":[' + A + b"]}", "OData", ROWS[:1]),
+    Case("Salesforce", b'{"totalSize":1,"done":true,"records":[' + A + b"]}", "Salesforce", ROWS[:1]),
+    Case(
+        "container log",
+        b'{"log":"{\\"a\\":1.10}\\n","stream":"stdout","time":"t"}\n',
+        "log of a container",
+        ['{"a":1.10}'],
+    ),
+    Case(
+        "DynamoDB",
+        b'{"Item":{"id":{"N":"9007199254740993"},"m":{"M":{"p":{"N":"1.10"},"n":{"NULL":true}}},"l":{"L":[{"S":"x"}]}}}\n',
+        "DynamoDB",
+        ['{"id":9007199254740993,"m":{"p":1.10,"n":null},"l":["x"]}'],
+        is_exact=False,
+    ),
     Case(
         "bulk of Elasticsearch",
         b'{"index":{}}\n' + A + b'\n{ "create" : { "_index" : "x", "_id" : "1" } }\n' + B + b"\n",
@@ -198,6 +236,15 @@ TOOLS = (
     Case("elasticdump", b'{"_index":"x","_id":"1","_score":1,"_source":' + A + b"}\n", "elasticdump", ROWS[:1]),
 )
 TEXTS = (
+    Case("RTF", b"{\\rtf1\\ansi hello}", "RTF"),
+    Case("LDIF", b"dn: cn=a,dc=b\ncn: a\n", "LDIF"),
+    Case("vCard", b"BEGIN:VCARD\nVERSION:4.0\nEND:VCARD\n", "vCard"),
+    Case("base64", b"H4sIAAAAAAAAA6tWSlSyMqzlAgBqh5mMCAAAAA==\n", "gzip in base64"),
+    Case("HTML escapes", b"{&quot;a&quot;:1.10}\n{&quot;a&quot;:2}\n", "escaped for HTML", ['{"a":1.10}', '{"a":2}']),
+    Case("URL escapes", b"%7B%22a%22%3A1.10%7D\n", "escaped for a URL", ['{"a":1.10}']),
+    Case("curly quotes", "{\u201ca\u201d:1.10}\n".encode(), "curly quotes", ['{"a":1.10}']),
+    Case("Ruby", b'{:a=>1}\n{"a"=>2}\n', "another language"),
+    Case("mongo shell", b'{ "_id" : ObjectId("65"), "n" : NumberLong(1) }\n', "mongo shell"),
     Case("CSV", "name,city\nZoë,Haifa\nZoë,Haifa\n".encode(), "CSV", [FLAT] * 2, is_exact=False),
     Case("CSV with a mark", "\ufeffname,city\r\nZoë,Haifa\r\n".encode(), "CSV", [FLAT], is_exact=False),
     Case("CSV with semicolons", "name;city\nZoë;Haifa\n".encode(), "semicolons", [FLAT], is_exact=False),
@@ -262,6 +309,7 @@ TEXTS = (
     ),
 )
 PACKED = (
+    Case("gzip", gzip.compress(LINES), "packed by gzip once more"),
     Case("tar", _tar(), "a tar archive", ROWS),
     Case("tar of GNU", _tar(tarfile.GNU_FORMAT), "a tar archive", ROWS),
     Case("tar of pax", _tar(tarfile.PAX_FORMAT), "a tar archive", ROWS),

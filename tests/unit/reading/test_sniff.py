@@ -158,6 +158,7 @@ def test_a_good_line_is_passed_on_at_once() -> None:
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
+        (b'{"total":2,"items":[{"a":1},{"a":2}]}', "one object with a list of objects in 'items'"),
         (b'{"_id":{"$oid":"65"},"n":1}\n', "MongoDB's extended JSON"),
         (b'{"a":"b"}\n{"note":"line1\\\\nline2"}\n', "line 2: backslashes look doubled"),
     ],
