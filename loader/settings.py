@@ -181,7 +181,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class RejectLimit:
-    """Stop past this many records rejected by the target. All None: the default rule (the first 100, or 1,000 in a row)."""
+    """Stop past this many rejected, here or by the target. All None: the first 100 answered, or any 1,000 in a row."""
 
     count: int | None = None
     percent: float | None = None

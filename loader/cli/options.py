@@ -80,7 +80,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "--filter", "ID", DOUBT, "Canbus: read the rows of this saved list filter for ids that went with an answer."
     ),
     "max_rejects": _text(
-        "--max-rejects", "LIMIT", DOUBT, "Stop, resumable, past N or P% rejected by the target."
+        "--max-rejects", "LIMIT", DOUBT, "Stop, resumable, past N or P% rejected, here or by the target."
         " [the first 100 answered, or any 1,000 in a row, all rejected; 100% turns it off]",
     ),
     "timeout": _text("--timeout", "SECONDS", DOUBT, "Time for one request. [60]"),

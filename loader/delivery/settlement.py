@@ -14,11 +14,19 @@ from loader.delivery.queue import ChunkQueue
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
 from loader.model import Created, Outcome, Record, Rejected, Updated
+from loader.reading.backslashes import escapes_singly
+from loader.reading.parsing import DOUBLED
 from loader.settings import RejectLimit
 
 FIRST_ANSWERED = 100
 IN_A_ROW = 1000
 SUCCESSES = frozenset({Created, Updated})
+
+REJECTS_HINT = "look at them with `loader rejects RUN`; go on with `loader resume RUN --max-rejects 100%`"
+DOUBLED_HINT = (
+    "look at what was created; export anew, and load that with --run NEW; "
+    "if the other lines mean what they say: `loader resume RUN --max-rejects 100%`"
+)
 
 Sink = Callable[[Sequence[Record], Sequence[Outcome]], None]
 
@@ -31,6 +39,14 @@ class RejectGuard:
         self.answered = 0
         self.rejected = 0
         self.in_a_row = 0
+        self.refused = 0  # here, before they were sent
+        self.read = 0
+        self.refused_in_a_row = 0
+
+    @property
+    def may_stop(self) -> bool:
+        """Say whether any number of rejects stops the run."""
+        return self._limit.percent is None or self._limit.percent < 100
 
     def count(self, outcomes: Sequence[Outcome]) -> str | None:
         """Count outcomes; return why to stop, or None."""
@@ -53,14 +69,30 @@ class RejectGuard:
         self.in_a_row = 0
         return self._verdict() if self.rejected else None
 
+    def count_read(self, refused: int, good: int) -> str | None:
+        """Count the lines of a window that were refused here, and its records; return why to stop, or None."""
+        self.read += refused + good
+        if not refused:
+            self.refused_in_a_row = 0
+            return None
+        self.refused += refused
+        self.refused_in_a_row = 0 if good else self.refused_in_a_row + refused
+        limit = self._limit
+        if limit.count is not None:
+            return self._verdict()
+        if limit.percent is not None:
+            rejected, known = self.rejected + self.refused, max(self.read, self.answered + self.refused)
+            is_past = known >= FIRST_ANSWERED and 100.0 * rejected / known > limit.percent
+            return f"{100.0 * rejected / known:.1f} % of the lines were rejected" if is_past else None
+        if self.refused_in_a_row >= IN_A_ROW:
+            return f"{self.refused_in_a_row} lines in a row were refused here, before they were sent"
+        return None
+
     def _verdict(self) -> str | None:
         limit = self._limit
         if limit.count is not None:
-            return (
-                f"{self.rejected} records were rejected, more than {limit.count}"
-                if self.rejected > limit.count
-                else None
-            )
+            rejected = self.rejected + self.refused
+            return f"{rejected} records were rejected, more than {limit.count}" if rejected > limit.count else None
         if limit.percent is not None:
             share = 100.0 * self.rejected / self.answered
             is_past = self.answered >= FIRST_ANSWERED and share > limit.percent
@@ -70,6 +102,15 @@ class RejectGuard:
         if self.in_a_row >= IN_A_ROW:
             return f"{self.in_a_row} records in a row were rejected"
         return None
+
+
+def _doubled(records: Sequence[Record], outcomes: Sequence[Rejected], good: Sequence[Record]) -> str | None:
+    """Say which line shows that the backslashes of its file are doubled: records beside it would get wrong texts."""
+    for record, outcome in zip(records, outcomes, strict=True):
+        if DOUBLED in outcome.message:
+            is_one_line = escapes_singly(other.data for other in good)
+            return None if is_one_line else f"line {record.number:,}: {outcome.message}"
+    return None
 
 
 class Settlement:
@@ -120,20 +161,19 @@ class Settlement:
             await self._log.sync()
             self.is_order_at_stake = False
 
-    def refuse(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        """Write the outcomes of lines that never became work."""
+    def refuse(self, records: Sequence[Record], outcomes: Sequence[Rejected], good: Sequence[Record]) -> None:
+        """Write the outcomes of lines that never became work. `good`: the records of their window, which have not left yet."""
         if records:
             self._write(records, outcomes)
-
-    def _stop_for(self, reason: str | None) -> None:
+        reason = self._guard.count_read(len(records), len(good))
         if reason is not None:
-            self._stop.fail(
-                RunStopped(
-                    "rejects",
-                    f"too many records are rejected: {reason}",
-                    "look at them with `loader rejects RUN`; go on with `loader resume RUN --max-rejects 100%`",
-                )
-            )
+            self._stop_for(f"{reason}; line {records[0].number:,}: {outcomes[0].message}")
+        elif records and self._guard.may_stop and (where := _doubled(records, outcomes, good)):
+            self._stop.fail(RunStopped("rejects", f"the texts of the source may be wrong: {where}", DOUBLED_HINT))
+
+    def _stop_for(self, reason: str | None, hint: str = REJECTS_HINT) -> None:
+        if reason is not None:
+            self._stop.fail(RunStopped("rejects", f"too many records are rejected: {reason}", hint))
 
     def _write(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         self._log.settle(records, outcomes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loader.delivery.chunking import Chunker, bytes_of
+from loader.reading.beginning import check_beginning, check_name
 from loader.reading.blocks import read_blocks
 from loader.reading.cursor import Cursor
 from loader.reading.formats import format_of
@@ -18,6 +19,7 @@ from loader.reading.stdin import StandardInput
 from loader.reading.windows import ReadWindow, WindowBuilder
 from loader.redaction import escape
 from loader.report.progress import Observer
+from loader.report.reject_groups import RejectGroups
 from loader.report.report import Report
 from loader.runs.directory import STANDARD_INPUT
 from loader.runs.plan import DryRun
@@ -34,6 +36,7 @@ class Tally:
     def __init__(self, plan: DryRun, runtime: Runtime) -> None:
         self.lines = self.good = self.rejected = self.blank = self.requests = self.body_bytes = 0
         self.messages: list[str] = []
+        self.rejects = RejectGroups()
         run_id = runtime.new_run_id()
         shaper = build_shaper(plan.target, run_id)
         self._overhead_bytes = shaper.body_overhead_bytes
@@ -52,6 +55,8 @@ class Tally:
         self.good += len(window.records)
         self.rejected += len(window.refused)
         self.blank += len(window.blank)
+        for line, refusal in window.refused:
+            self.rejects.add(refusal.code, line.source, line.number, refusal.message)
         for line, refusal in window.refused[: max(0, MAX_SHOWN - len(self.messages))]:
             self.messages.append(f"{escape(name)} line {line.number}: {refusal.code}: {refusal.message}")
         overhead = self._overhead_bytes
@@ -65,6 +70,10 @@ async def rehearse(plan: DryRun, observer: Observer | None, runtime: Runtime) ->
     """Read everything and count. Errors: SourceError, UsageError."""
     began = runtime.clock()
     tally = Tally(plan, runtime)
+    for path in plan.sources:
+        if path != STANDARD_INPUT:
+            check_name(path)
+            tally.messages += check_beginning(Path(path))
     for index, path in enumerate(plan.sources):
         opened: Opened = StandardInput(None) if path == STANDARD_INPUT else FileSource(Path(path))
         try:
@@ -101,4 +110,5 @@ async def rehearse(plan: DryRun, observer: Observer | None, runtime: Runtime) ->
         table=plan.target.table or "",
         warnings=tuple(tally.messages),
         is_dry_run=True,
+        rejects=tally.rejects.groups(),
     )

@@ -13,6 +13,7 @@ from loader.pipeline.session import Session
 from loader.reconcile.doubt import Duplicates
 from loader.report.report import Report, State
 from loader.runs.directory import STANDARD_INPUT
+from loader.runs.rejects import reject_groups
 
 if TYPE_CHECKING:
     from loader.reconcile.list_filter import Learnt
@@ -60,6 +61,7 @@ class Ending:
             duplicates=ids_of(duplicates),
             warnings=tuple(session.warnings) + tuple(session.run.log.state.warnings),
             signal=stop.signal,
+            rejects=reject_groups(plan.run_directory) if counts.rejected else (),
             learnt=None if learnt is None else learnt.text,
             ids_learnt=None if learnt is None else learnt.ids,
             is_resumable=plan.options.is_kept or STANDARD_INPUT not in plan.sources,

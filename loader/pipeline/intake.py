@@ -178,7 +178,7 @@ class Intake:
             self._unsent.note()
         await self._log.intend([window.window() for window in windows])
         for window in windows:
-            self._parts.settlement.refuse(*window.refusals())
+            self._parts.settlement.refuse(*window.refusals(), window.records)
             is_marked = window.first_line < self._intended_ends[window.source]
             if self._shortened_log is not None and (self._shortened_log.is_on or is_marked):
                 await self._shortened_log.release(window.records)

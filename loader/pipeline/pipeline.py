@@ -23,6 +23,7 @@ from loader.pipeline.intake import Demand
 from loader.pipeline.session import NewTransport, Session
 from loader.reconcile.reconciler import Decision
 from loader.report.progress import Observer
+from loader.report.reject_groups import RejectGroup
 from loader.report.report import Report
 from loader.runs.directory import sizes_of
 from loader.runs.opening import OpenRun, open_run
@@ -64,6 +65,8 @@ async def run_load(
             if finished is not None:
                 return finished
             session = Session(run, stop, runtime, observer, new_transport)
+            for caution in run.cautions:
+                session.warn(caution)
             return await carry_out(session, Execution(session, Demand(sink=sink, has_room=has_room)))
 
 
@@ -120,6 +123,7 @@ def finished_report(run: OpenRun) -> Report | None:
     names = {field.name for field in fields(Report)}
     values = {name: value for name, value in end.items() if name in names}
     values |= {"duplicates": tuple(values["duplicates"]), "warnings": tuple(values["warnings"])}
+    values["rejects"] = tuple(RejectGroup(**group) for group in values.get("rejects", ()))
     nothing: dict[str, Any] = {"requests": 0, "retries": 0, "throttled": 0, "bytes_sent": 0, "seconds": 0.0}
     nothing |= {"ids_learnt": None, "learnt": None}
     values |= nothing | {"requests_per_second": 0.0, "records_per_second": 0.0, "limited_by": None}

@@ -69,7 +69,7 @@ class Resume:
             open_lines = set(live.unresolved_lines())
             window = self._reread(reader, cursor, live.window)
             window.refused = [(line, outcome) for line, outcome in window.refused if line.number in open_lines]
-            self._parts.settlement.refuse(*window.refusals())
+            self._parts.settlement.refuse(*window.refusals(), window.records)
             records = [record for record in window.records if record.number in open_lines]
             await self._take_up(records, live.doubts)
 
@@ -114,7 +114,7 @@ class Resume:
     async def _doubt_window(self, window: ReadWindow) -> None:
         await self._parts.queue.room()
         await self._log.intend([window.window()])
-        self._parts.settlement.refuse(*window.refusals())
+        self._parts.settlement.refuse(*window.refusals(), window.records)
         self._doubt(window.records, FORGOTTEN)
 
     async def _revisit(self, reader: Reader) -> None:

@@ -9,6 +9,7 @@ as empty members. Decoded bytes are passed on before an error is raised, so a tr
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol, TypeAlias
@@ -36,8 +37,8 @@ HEAD_BYTES = 6
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE_FIRST, _SKIPPABLE_REST = range(0x50, 0x60), b"\x2a\x4d\x18"  # RFC 8878, 3.1.2
-# Formats that cannot be read. They are refused by name, or their bytes would end as thousands of bad lines.
-_OTHERS = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf\x27\x1c": "7-Zip"}
+_TOO_MUCH_MEMORY = "too much memory"
+"""Of libzstd's ZSTD_error_frameParameter_windowTooLarge, whose text is \"Frame requires too much memory for decoding\"."""
 _MAKE_AGAIN = "make or copy the file again, then repeat the command"
 _DAMAGE: tuple[type[Exception], ...] = (igzip_lib.IsalError, zstd.ZstdError)  # type: ignore[assignment]  # isal's stub has a value
 
@@ -54,22 +55,19 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
-def kind_of(head: bytes, name: str) -> Kind:
-    """Tell the kind by the first HEAD_BYTES bytes (fewer if the source is shorter)."""
+def kind_of(head: bytes) -> Kind:
+    """Tell the kind by the first HEAD_BYTES bytes (fewer if the source is shorter). Other packings are plain: see `sniff`."""
     if head.startswith(_GZIP):
         return "gzip"
     if head.startswith(_ZSTD) or _is_skippable(head):
         return "zstd"
-    for magic, other in _OTHERS.items():
-        if head.startswith(magic):
-            raise SourceError(f"{name} is a {other} file", "give NDJSON, plain or compressed by gzip or zstd")
     return "plain"
 
 
 def decoded(read: Read, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
     """Yield the uncompressed bytes of a stream whose kind is not known yet, in pieces of at most `block_bytes`."""
     head = _read_head(read)
-    kind = kind_of(head, name)
+    kind = kind_of(head)
     pending = [head]
 
     def read_on(size: int) -> bytes:
@@ -130,7 +128,7 @@ def _read_head(read: Read) -> bytes:
 
 def _may_be_magic(head: bytes) -> bool:
     skippable = head[0] in _SKIPPABLE_FIRST and _SKIPPABLE_REST.startswith(head[1:4])
-    return skippable or any(magic.startswith(head) for magic in (_GZIP, _ZSTD, *_OTHERS))
+    return skippable or any(magic.startswith(head) for magic in (_GZIP, _ZSTD))
 
 
 def _is_skippable(head: bytes) -> bool:
@@ -149,7 +147,27 @@ def _decompress(decoder: _Decoder, data: bytes, kind: str, name: str, block_byte
     try:
         return decoder.decompress(data, block_bytes)
     except _DAMAGE as error:
+        if kind == "zstd" and _TOO_MUCH_MEMORY in str(error):
+            raise _too_large_window(data, name) from None
         raise SourceError(f"{name} is damaged: its {kind} data does not decompress ({error})", _MAKE_AGAIN) from None
+
+
+def _too_large_window(data: bytes, name: str) -> SourceError:
+    """Say which window a frame needs that was made with --long or --ultra."""
+    bits = window_bits(data)
+    needs = f"a window of {1 << max(0, bits - 20):,} MiB" if bits else "a window of more than 128 MiB"
+    file = "" if name == "standard input" else f" {shlex.quote(name)}"
+    return SourceError(
+        f"{name} is packed by zstd with {needs}, more than is unpacked here",
+        f"unpack it with as much memory: zstd -dc --long={bits or 31}{file} | loader … - --run DIR",
+    )
+
+
+def window_bits(frame: bytes) -> int | None:
+    """Read from the beginning of a zstd frame how large its window is, as a power of two; None: it is not told there."""
+    if len(frame) < 6 or not frame.startswith(_ZSTD) or frame[4] & 0x20:
+        return None
+    return 10 + (frame[5] >> 3) + (1 if frame[5] & 7 else 0)  # RFC 8878, 3.1.1.1.2: eighths more need the next power
 
 
 def _next_member(data: bytes, read: Read, kind: str, name: str, block_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,7 @@ class FileSource:
         self._descriptor = _open(path)
         try:
             self.size_bytes: int | None = self.status().st_size
-            self.kind: Kind = kind_of(self.read_at(0, HEAD_BYTES), self.name)
+            self.kind: Kind = kind_of(self.read_at(0, HEAD_BYTES))
             self.can_seek = self.kind == "plain"
         except BaseException:
             self.close()
@@ -131,5 +132,5 @@ def _open(path: Path) -> int:
         return descriptor
     os.close(descriptor)
     if stat.S_ISDIR(mode):
-        raise SourceError(f"{path} is a directory", "name the files in it, one after another")
+        raise SourceError(f"{path} is a directory", f"name the files in it: {shlex.quote(str(path))}/*.ndjson")
     raise SourceError(f"{path} is a pipe or a device, not a regular file", "pipe the data in and name - as the source")

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from loader.errors import SourceError
 from loader.reading.compression import BLOCK_BYTES, decoded
 from loader.reading.cursor import Cursor
+from loader.reading.sniff import examined
 from loader.reading.source import CHANGED_HINT, SourceStopped
 from loader.reading.spool import Spool
 
@@ -35,13 +36,14 @@ class StandardInput:
     def chunks(self, offset: int, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
         """Yield the bytes from `offset` on. The kept bytes must come again first; the bytes after them are kept now.
 
-        Errors: SourceError if it is not the same data; SourceStopped after `stop`.
+        Errors: SourceError if it is not the same data, or no lines (nothing is kept then); SourceStopped after `stop`.
         """
         position = 0
         kept = self._spool.end_offset if self._spool else 0
         known = Cursor(Kept(self._spool), block_bytes) if self._spool else None
         line = 1
-        for piece in decoded(self._read, self.name, block_bytes):
+        pieces = decoded(self._read, self.name, block_bytes)
+        for piece in pieces if kept else examined(pieces, self.name):
             expected = known.take(min(len(piece), kept - position)) if known and position < kept else b""
             if expected and not piece.startswith(expected):
                 raise _differs(piece, expected, line)

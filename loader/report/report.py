@@ -17,6 +17,7 @@ from loader.errors import StopReason
 from loader.model import Counts
 from loader.redaction import escape, plain_json
 from loader.report import wording
+from loader.report.reject_groups import RejectGroup, text_of
 
 State: TypeAlias = Literal["finished", "interrupted", "stopped"]
 LimitedBy: TypeAlias = Literal["rate", "target", "concurrency", "machine", "source"]
@@ -79,8 +80,8 @@ class Report:
     which duplicates are possible. `duplicates` are ids that the target was found to hold beside a record's own.
     `signal` is the number of the signal that interrupted; `error_code` the exit code of an error that stopped the run and has no
     `reason`, as a source that breaks off. `ids_learnt` and `learnt`, a sentence, say what a list of the target taught
-    (`loader reconcile RUN --filter ID`). `finished_at` is set if an earlier execution had finished the run
-    and this one sent nothing.
+    (`loader reconcile RUN --filter ID`). `rejects` are the rejected records by code. `finished_at` is set
+    if an earlier execution had finished the run and this one sent nothing.
     """
 
     run: str
@@ -117,6 +118,7 @@ class Report:
     is_resumable: bool = True
     ids_learnt: int | None = None
     learnt: str | None = None
+    rejects: tuple[RejectGroup, ...] = ()
 
     @property
     def counts(self) -> Counts:
@@ -141,7 +143,9 @@ class Report:
 
     def to_text(self) -> str:
         """Return the report for one screen: what was done, how fast, what is possible and what to do next."""
-        blocks = [_headline(self), _tally(self), _pace(self), _cautions(self), _next_steps(self)]
+        has_sources = any(group.source for group in self.rejects)
+        rejects = text_of(self.rejects, has_sources=has_sources)
+        blocks = [_headline(self), _tally(self), rejects, _pace(self), _cautions(self), _next_steps(self)]
         return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import msgspec
 from loader.checkpoint import CheckpointLog, Tools, read_run_directory
 from loader.checkpoint.notes import Notes
 from loader.errors import LogLocked, LogStorageFailed, SourceError, UsageError
+from loader.reading.beginning import check_beginning, check_name
 from loader.reading.fingerprint import check, identify, verify_ranges
 from loader.reading.readers import Reader
 from loader.reading.source import CHANGED_HINT, FileSource
@@ -34,7 +35,10 @@ from loader.urls import origin
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run that this process holds. `has_grown`: a source may hold more than the run has read."""
+    """A run that this process holds. `has_grown`: a source may hold more than the run has read.
+
+    `cautions`: what the user should know of sources that are read for the first time.
+    """
 
     plan: LoadPlan
     info: RunInfo
@@ -42,6 +46,7 @@ class OpenRun:
     readers: list[Reader]
     is_resumed: bool
     has_grown: bool = False
+    cautions: tuple[str, ...] = ()
 
     @property
     def notes(self) -> Notes:
@@ -54,8 +59,10 @@ async def open_run(plan: LoadPlan, runtime: Runtime, tools: Tools | None = None)
     """Open or create the run of a plan, and hold it; its log stands on `tools`. Errors: RunMismatch, SourceError, LogError."""
     directory = plan.run_directory
     sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
+    cautions = () if run_directory.exists(directory) else check_beginnings(plan.sources)
     with _creation_lock(directory):
         run = await _enter(plan, sources, runtime, tools)
+    run.cautions = cautions
     try:
         run.readers.extend(_readers(run))
         yield run
@@ -116,7 +123,14 @@ def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, runtime
     )
 
 
+def check_beginnings(sources: Iterable[str]) -> tuple[str, ...]:
+    """Refuse files that are not NDJSON; return what should be known of the others. Errors: SourceError."""
+    return tuple(text for path in sources if path != STANDARD_INPUT for text in check_beginning(Path(path)))
+
+
 def _described(path: str, directory: Path) -> SourceInfo:
+    if path != STANDARD_INPUT:
+        check_name(path)
     info = run_directory.describe_source(path, directory)
     return info if path == STANDARD_INPUT else replace(info, fingerprint=identify(Path(path)))
 

@@ -22,6 +22,7 @@ from loader.reading.format import Format
 from loader.reading.formats import format_of
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
 from loader.reading.spool import Spool
+from loader.report.reject_groups import RejectGroup, RejectGroups
 from loader.runs import directory as run_directory
 from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 
@@ -63,6 +64,15 @@ def rejected(directory: Path) -> Iterator[Listed]:
     with read_run_directory(directory) as run:
         for row in run.rejects():
             yield Listed(row.source, row.line, row.offset, *row.outcome)
+
+
+def reject_groups(directory: Path) -> tuple[RejectGroup, ...]:
+    """Group the rejected records of a run by their code."""
+    groups = RejectGroups()
+    with read_run_directory(directory) as run:
+        for row in run.rejects():
+            groups.add(row.outcome.code, row.source, row.line, row.outcome.message)
+    return groups.groups()
 
 
 def ambiguous(directory: Path) -> Iterator[Listed]:

@@ -9,6 +9,7 @@ from loader.columns import CreatedIds
 from loader.delivery.settlement import RejectGuard
 from loader.errors import RunStopped
 from loader.model import Ambiguous, Created, Outcome, Rejected, Updated
+from loader.reading.parsing import parse
 from loader.settings import RejectLimit
 from tests.unit.delivery.memory_run import MemoryRun, durable_slots, line
 from tests.unit.virtual_loop import in_virtual_time
@@ -48,10 +49,10 @@ async def test_single_records_that_were_created_are_concluded_together_whatever_
 
 @in_virtual_time
 async def test_lines_that_never_became_work_are_written_and_release_nothing() -> None:
-    run = await MemoryRun.begin(limit=RejectLimit(count=0))
+    run = await MemoryRun.begin()
     run.queue.admit([line(1)])
-    run.settlement.refuse([line(2)], [UNREADABLE])
-    run.settlement.refuse([], [])
+    run.settlement.refuse([line(2)], [UNREADABLE], [line(1)])
+    run.settlement.refuse([], [], [])
     run.settlement.conclude([], [])
     assert (run.queue.outstanding, run.settlement.successes) == (1, 0)
     assert run.outcomes == {2: UNREADABLE}
@@ -157,3 +158,56 @@ def test_created_records_count_however_they_are_reported() -> None:
     assert guard.in_a_row == 21
     assert guard.count_created(1) == "18.9 % of the answered records were rejected"
     assert guard.in_a_row == 0
+
+
+# --- what is refused here -----------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_what_is_refused_here_counts_as_rejected() -> None:
+    run = await MemoryRun.begin(limit=RejectLimit(count=1))
+    run.queue.admit([line(1)])
+    run.settlement.conclude([line(1)], [REFUSED])
+    assert not run.stop.is_requested
+    run.settlement.refuse([line(2)], [UNREADABLE], [line(3)])
+    assert isinstance(run.stop.error, RunStopped)
+    assert run.stop.error.reason == "rejects"
+    message = f"2 records were rejected, more than 1; line 2: {UNREADABLE.message}"
+    assert run.stop.error.message == f"too many records are rejected: {message}"
+    assert run.outcomes == {1: REFUSED, 2: UNREADABLE}
+
+
+@pytest.mark.parametrize(
+    "limit, windows, reason",
+    [
+        (RejectLimit(count=5), [(5, 100)], None),
+        (RejectLimit(count=5), [(3, 100), (3, 0)], "6 records were rejected, more than 5"),
+        (RejectLimit(percent=10.0), [(99, 0)], None),
+        (RejectLimit(percent=10.0), [(120, 880)], "12.0 % of the lines were rejected"),
+        (RejectLimit(percent=10.0), [(100, 900)], None),
+        (RejectLimit(percent=100.0), [(5000, 0)], None),
+        (DEFAULT, [(999, 0)], None),
+        (DEFAULT, [(128, 0)] * 8, "1024 lines in a row were refused here, before they were sent"),
+        (DEFAULT, [(128, 0)] * 7 + [(127, 1)] + [(128, 0)] * 7, None),
+        (DEFAULT, [(900, 100)] * 50, None),
+    ],
+)
+def test_when_too_many_lines_are_refused_here(
+    limit: RejectLimit, windows: list[tuple[int, int]], reason: str | None
+) -> None:
+    guard = RejectGuard(limit)
+    assert [guard.count_read(*window) for window in windows][-1] == reason
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    "good, stops",
+    [(b'{"note":"line1\\\\nline2"}', True), (b'{"note":"plain"}', True), (b'{"note":"line1\\nline2"}', False)],
+)
+async def test_doubled_backslashes_stop_the_run_before_wrong_texts_leave(good: bytes, stops: bool) -> None:
+    run = await MemoryRun.begin()
+    refusal = parse(b'{"note":"say \\\\"hi\\\\""}')
+    assert isinstance(refusal, Rejected)
+    assert "backslashes look doubled: export with `psql -At` or `mysql --raw`" in refusal.message
+    run.settlement.refuse([line(2)], [refusal], [line(1)._replace(data=good)])
+    assert run.stop.is_requested is stops

@@ -10,7 +10,7 @@ import pytest
 
 from loader.errors import SourceError
 from loader.reading.blocks import read_blocks
-from loader.reading.compression import compress, decoded, decompress, decompressed, kind_of
+from loader.reading.compression import compress, decoded, decompress, decompressed, kind_of, window_bits
 from loader.reading.cursor import Cursor
 from loader.reading.ndjson import NDJSON
 from loader.reading.source import FileSource
@@ -126,20 +126,27 @@ def test_a_flipped_bit_in_gzip_is_found() -> None:
         whole(bytes(data))
 
 
-@pytest.mark.parametrize(
-    "head, word", [(b"PK\x03\x04", "zip"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"7z\xbc\xaf\x27\x1c", "7-Zip")]
-)
-def test_other_formats_are_named(head: bytes, word: str) -> None:
-    with pytest.raises(SourceError, match=f"is a {word} file"):
-        whole(head + b"....", drip=1)
+def wide_frame(window: int) -> bytes:
+    """Make a zstd frame that asks for a window of this many bits, and holds `{}`."""
+    return b"\x28\xb5\x2f\xfd\x00" + bytes([(window - 10) << 3]) + (1 | 3 << 3).to_bytes(3, "little") + b"{}\n"
+
+
+@pytest.mark.parametrize("drip", [1, 1 << 20])
+def test_a_window_that_is_too_large_is_named(drip: int) -> None:
+    assert window_bits(wide_frame(31)) == 31
+    assert window_bits(wide_frame(27)[:5] + bytes([(17 << 3) + 1])) == 28
+    assert whole(wide_frame(27)) == b"{}\n"
+    with pytest.raises(SourceError, match="packed by zstd with a window of") as caught:
+        whole(wide_frame(31), drip)
+    assert "zstd -dc --long=31 'the source' | " in caught.value.hint
 
 
 def test_a_kind_is_known_by_content() -> None:
-    assert kind_of(gzip.compress(b"")[:6], "x") == "gzip"
-    assert kind_of(COMPRESSORS["zstd"](b"")[:6], "x") == "zstd"
-    assert kind_of(SKIPPABLE, "x") == "zstd"
-    assert kind_of(b"\x60\x2a\x4d\x18", "x") == "plain"
-    assert kind_of(b"", "x") == "plain"
+    assert kind_of(gzip.compress(b"")[:6]) == "gzip"
+    assert kind_of(COMPRESSORS["zstd"](b"")[:6]) == "zstd"
+    assert kind_of(SKIPPABLE) == "zstd"
+    assert kind_of(b"\x60\x2a\x4d\x18") == "plain"
+    assert kind_of(b"") == "plain"
 
 
 def test_nothing_is_read_ahead_of_what_is_handed_on() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from loader.errors import SourceError
+from loader.reading.beginning import check_beginning
 from loader.reading.source import FileSource
 
 
@@ -40,9 +41,9 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 
 def test_opening_in_vain_leaves_nothing_open(tmp_path: Path) -> None:
     path = tmp_path / "source"
-    path.write_bytes(b"PK\x03\x04....")
+    path.write_bytes(b"PK\x03\x04\0\0\0\0")
     before = len(list(Path("/dev/fd").iterdir()))
     for _ in range(10):
-        with pytest.raises(SourceError, match="zip file"):
-            FileSource(path)
+        with pytest.raises(SourceError, match="zip archive"):
+            check_beginning(path)
     assert len(list(Path("/dev/fd").iterdir())) == before
