@@ -25,8 +25,12 @@ from loader.reading.source import CHANGED_HINT, FileSource
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
 from loader.runs import directory as run_directory
-from loader.runs.directory import RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.leftovers import RUN_FILE
+from loader.runs.matching import check_header, check_same
+from loader.runs.ownership import check_own
 from loader.runs.plan import LoadPlan
+from loader.runs.run_lock import locked_run
 from loader.runtime import Runtime
 from loader.settings import asks_first
 from loader.urls import origin
@@ -54,29 +58,38 @@ async def open_run(plan: LoadPlan, runtime: Runtime, tools: Tools | None = None)
     """Open or create the run of a plan, and hold it; its log stands on `tools`. Errors: RunMismatch, SourceError, LogError."""
     directory = plan.run_directory
     sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
-    with _creation_lock(directory):
-        run = await _enter(plan, sources, runtime, tools)
-    try:
-        run.readers.extend(_readers(run))
-        yield run
-    finally:
-        for reader in run.readers:
-            reader.close()
-        await run.log.close()
+    with contextlib.ExitStack() as held:
+        with _creation_lock(directory):
+            run = await _enter(plan, sources, runtime, tools, held)
+        try:
+            run.readers.extend(_readers(run))
+            yield run
+        finally:
+            for reader in run.readers:
+                reader.close()
+            await run.log.close()
 
 
-async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runtime, tools: Tools | None) -> OpenRun:
+async def _enter(
+    plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runtime, tools: Tools | None, held: contextlib.ExitStack
+) -> OpenRun:
     directory = plan.run_directory
+    warnings: list[str] = []
+    check_own(directory)
     recorded = run_directory.read(directory) if run_directory.exists(directory) else None
     asked = _asked(plan, sources, recorded.run if recorded else runtime.new_run_id(), runtime)
+    if recorded:
+        check_same(recorded, asked)
+    if tools is None or tools.storage is None:  # a simulated disk has locks of its own
+        held.enter_context(locked_run(asked.run, directory, warnings.append))
     if recorded is None:
         run_directory.clear_unborn(directory)
         log = await CheckpointLog.create(
             directory, asked.run, msgspec.json.decode(run_directory.encode(asked)), version=asked.loader, tools=tools
         )
         run_directory.write(directory, asked)
+        log.state.warnings.extend(warnings)
         return OpenRun(plan, asked, log, [], is_resumed=False)
-    run_directory.check_same(recorded, asked)
     log = await CheckpointLog.open(
         directory,
         recorded.run,
@@ -86,6 +99,8 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runti
         tools=tools,
     )
     try:
+        log.state.warnings.extend(warnings)
+        check_header(recorded, log.state.header.bound)
         sources, has_grown = _same_sources(directory, recorded, asked)
         info = replace(recorded, sources=sources)
         if has_grown and info != recorded:
