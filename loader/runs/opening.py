@@ -16,14 +16,15 @@ from pathlib import Path
 
 import msgspec
 
-from loader.checkpoint import CheckpointLog, Tools, read_run_directory
+from loader.checkpoint import CheckpointLog, Tools, read_run_directory, read_state
 from loader.checkpoint.notes import Notes
-from loader.errors import LogLocked, LogStorageFailed, SourceError, UsageError
+from loader.errors import LogError, LogLocked, LogStorageFailed, RunMismatch, SourceError, UsageError
 from loader.reading.fingerprint import check, identify, verify_ranges
 from loader.reading.readers import Reader
 from loader.reading.source import CHANGED_HINT, FileSource
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
+from loader.report.wording import warned_hint
 from loader.runs import directory as run_directory
 from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 from loader.runs.leftovers import RUN_FILE
@@ -59,7 +60,7 @@ async def open_run(plan: LoadPlan, runtime: Runtime, tools: Tools | None = None)
     directory = plan.run_directory
     sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
     with contextlib.ExitStack() as held:
-        with _creation_lock(directory):
+        with _creation_lock(directory), _counted_hints(directory):
             run = await _enter(plan, sources, runtime, tools, held)
         try:
             run.readers.extend(_readers(run))
@@ -156,6 +157,15 @@ def _same_sources(directory: Path, recorded: RunInfo, asked: RunInfo) -> tuple[t
     return asked.sources, has_grown
 
 
+def check_unchanged(run: OpenRun, reader: Reader) -> None:
+    """See at a source's end that it is what was read: it may have been written anew meanwhile. Errors: SourceError."""
+    if reader.has_changed():
+        with read_run_directory(run.plan.run_directory) as written:
+            windows = [window for window in written.windows() if window.source == reader.source]
+            path = Path(run.plan.sources[reader.source])
+            verify_ranges(path, ((w.offset, w.end_offset, w.crc, w.first) for w in windows), run.plan.options)
+
+
 def _readers(run: OpenRun) -> Iterator[Reader]:
     for index, path in enumerate(run.plan.sources):
         if path == STANDARD_INPUT:
@@ -175,6 +185,18 @@ def _pipe_reader(run: OpenRun, source: int) -> Reader:
         return Reader(source, StandardInput(None), options)
     spool = Spool(run.plan.run_directory / SPOOL_FILE, at_least=run.log.state.last_intent_end(0)[1])
     return Reader(source, StandardInput(spool) if run.plan.reads_pipe else spool, options, spool)
+
+
+@contextlib.contextmanager
+def _counted_hints(directory: Path) -> Iterator[None]:
+    """Where an error's hint leads to a new run, say how many records that would send once more."""
+    try:
+        yield
+    except (SourceError, RunMismatch) as error:
+        with contextlib.suppress(LogError, OSError):
+            counts = read_state(directory).counts
+            error.hint = warned_hint(error.hint, counts.created + counts.updated + counts.ambiguous)
+        raise
 
 
 @contextlib.contextmanager
