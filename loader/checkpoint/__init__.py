@@ -7,7 +7,9 @@ operating system. To understand the log, read FORMAT.md, then windows, source_st
 
 from __future__ import annotations
 
+from loader.checkpoint.fold_file import NAME as SETTLED
 from loader.checkpoint.format import Header
+from loader.checkpoint.intended import NAME as INTENDED
 from loader.checkpoint.log import CheckpointLog
 from loader.checkpoint.reader import (
     AmbiguousLine,
@@ -20,12 +22,16 @@ from loader.checkpoint.reader import (
     read_state,
 )
 from loader.checkpoint.state import State
-from loader.checkpoint.storage import LOG
+from loader.checkpoint.storage import BALLAST, BEGUN, LOG
 from loader.checkpoint.tools import Sizes, Tools
 from loader.checkpoint.windows import Gap, LiveWindow, Place, Spot
 
 __all__ = [
+    "BALLAST",
+    "BEGUN",
+    "INTENDED",
     "LOG",
+    "SETTLED",
     "AmbiguousLine",
     "CheckpointLog",
     "Gap",

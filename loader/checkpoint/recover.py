@@ -8,6 +8,7 @@ good.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +21,7 @@ from loader.checkpoint.intended import Intended
 from loader.checkpoint.load import Opening, find_header, read_run, unwritten
 from loader.checkpoint.scan import HINT
 from loader.checkpoint.state import State
-from loader.checkpoint.storage import BALLAST, LOG, File, Storage, append_all
+from loader.checkpoint.storage import BALLAST, BEGUN, LOG, File, Storage, append_all, copy_aside
 from loader.errors import LogDamaged, LogLocked, LogStorageFailed
 
 BALLAST_BYTES: Final = 1024 * 1024  # outcomes of 10,000 single records, or of 35,000 in chunks
@@ -53,9 +54,7 @@ def create(storage: Storage, header: Header, opened: Opened) -> OwnedLog:
     fold_file: FoldFile | None = None
     intended: Intended | None = None
     try:
-        log = storage.create(LOG)
-        _lock(log)
-        _write(log, seal(header, seed_of(header.run)))
+        log = _new_log(storage, header)
         storage.sync()
         fold_file = _new_fold_file(storage, header.run)
         intended = Intended.open(storage, header.run)
@@ -70,6 +69,29 @@ def create(storage: Storage, header: Header, opened: Opened) -> OwnedLog:
         _close(log, fold_file, intended)
         raise
     return OwnedLog(storage, log, fold_file, intended, state, next_n)
+
+
+def _new_log(storage: Storage, header: Header) -> File:
+    """Make the log of a new run, locked. Its name is only given to a header that is durable and whole.
+
+    So a checkpoint.log without a header is nobody's leftover, and is never taken away. Errors: OSError.
+    """
+    try:
+        storage.open(LOG, is_writable=False).close()
+    except FileNotFoundError:
+        pass
+    else:
+        raise FileExistsError(errno.EEXIST, "there is one", LOG)
+    log = storage.create(begun := BEGUN + header.run)
+    try:
+        _lock(log)
+        _write(log, seal(header, seed_of(header.run)))
+        storage.rename(begun, LOG)
+    except OSError:
+        log.close()
+        storage.remove(begun)
+        raise
+    return log
 
 
 def take(
@@ -108,6 +130,9 @@ def _mend(
     state = opening.state
     if log.size() > opening.good_bytes:
         _cut(storage, log, opening)
+    if fold_file.file.size() and not opening.heads.size:  # no header of this run: it may be somebody else's
+        kept = copy_aside(storage, SETTLED, fold_file.file)
+        state.warnings.append(f"checkpoint.settled was not the one of this run; it is made anew, and kept as {kept}")
     fold_file.go_on(opening.heads)
     jobs = unwritten(state, fold_file)
     for job, ref in zip(jobs, fold_file.append(jobs, None) if jobs else (), strict=True):

@@ -17,10 +17,13 @@ from typing import Final, Protocol
 
 LOG: Final = "checkpoint.log"
 BALLAST: Final = "checkpoint.ballast"
+BEGUN: Final = "checkpoint.log.begun-"
+"""And the run id: the log of a new run, until its header is durable."""
 
 _CREATE: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_WRITE: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK a pipe in a file's place would be waited for.
+_WRITE: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _COPY_BYTES: Final = 1024 * 1024
 _MAX_COPIES: Final = 1000
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH

@@ -28,6 +28,10 @@ SYNC_SECONDS: Final = 0.05  # what a power loss may cost: as many look-ups as re
 SYNC_OUTCOMES: Final = 2048
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _HINT: Final = "Make room or mend the disk, then give the same command again: the run goes on where it stopped."
+_GONE_HINT: Final = (
+    "The run directory was removed or moved: find it and put it back, then `loader resume` it."
+    " Without it, the same command would begin a new run."
+)
 
 
 class Writer:
@@ -128,7 +132,8 @@ class Writer:
 
     def fail(self, what: str, error: OSError) -> None:
         """Note that the disk failed: the run must stop. What can still be written is written."""
-        self.give_up(LogStorageFailed(f"{what}: {error.strerror or type(error).__name__}", _HINT))
+        hint = _GONE_HINT if error.errno == errno.ENOENT else _HINT
+        self.give_up(LogStorageFailed(f"{what}: {error.strerror or type(error).__name__}", hint))
 
     def failed_with(self, what: str, error: OSError) -> Exception:
         """Do the same, and return what is to be raised."""

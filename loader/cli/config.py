@@ -17,6 +17,7 @@ from loader.errors import UsageError
 from loader.runs import directory as run_directory
 from loader.runs.directory import STANDARD_INPUT
 from loader.runs.naming import directory_of
+from loader.runs.ownership import check_own
 from loader.runs.plan import DryRun, LoadPlan
 from loader.settings import AmbiguousPolicy, Credentials, Options, TargetSettings, TransportName
 from loader.targets.kind import Kind
@@ -64,6 +65,7 @@ def resume_settings(directory: Path, values: Mapping[str, Any], environ: Mapping
 
     `--limit` is not carried over: it says where one execution ends, and a resume goes on from there.
     """
+    check_own(directory)
     info = run_directory.read(directory)
     kind = KINDS[info.target]
     target = _override(info.settings, values)

@@ -19,6 +19,7 @@ from loader.report.log_file import SHORTEST_SECRET, LibraryLogs, LogFile
 from loader.report.progress import Broadcast, MetricsFile, Observer, PlainProgress
 from loader.report.report import Report
 from loader.runs.directory import METRICS_FILE
+from loader.runs.ownership import check_written_apart, files_read
 from loader.runs.plan import DryRun, LoadPlan
 from loader.runtime import utc_text
 
@@ -116,6 +117,7 @@ def observers(settings: LoadPlan | DryRun, values: Mapping[str, Any], session: S
     session.is_verbose = bool(values.get("verbose"))
     log_file = None
     if values.get("log_file"):
+        check_written_apart(values["log_file"], "--log-file", files_read(settings), settings.run_directory)
         log_file = LogFile(values["log_file"], utc_text, redactor, is_verbose=session.is_verbose)
         session.log = log_file.write
     logging.basicConfig(handlers=[LibraryLogs(log_file)], level=logging.WARNING, force=True)

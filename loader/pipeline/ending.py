@@ -11,6 +11,7 @@ from loader.pipeline.duplicate_bound import bound_text, ids_of
 from loader.pipeline.flow import Flow
 from loader.pipeline.session import Session
 from loader.reconcile.doubt import Duplicates
+from loader.report import wording
 from loader.report.report import Report, State
 from loader.runs.directory import STANDARD_INPUT
 from loader.runs.rejects import reject_groups
@@ -56,7 +57,7 @@ class Ending:
             table=plan.target.table or "",
             identity=identity.name if identity else "",
             message=error.message if error else None,
-            hint=error.hint if error else None,
+            hint=wording.warned_hint(error.hint, counts.created + counts.updated + counts.ambiguous) if error else None,
             bound=bound_text(plan, duplicates, counts),
             duplicates=ids_of(duplicates),
             warnings=tuple(session.warnings) + tuple(session.run.log.state.warnings),
@@ -64,7 +65,7 @@ class Ending:
             rejects=reject_groups(plan.run_directory) if counts.rejected else (),
             learnt=None if learnt is None else learnt.text,
             ids_learnt=None if learnt is None else learnt.ids,
-            is_resumable=plan.options.is_kept or STANDARD_INPUT not in plan.sources,
+            is_resumable=(plan.options.is_kept or STANDARD_INPUT not in plan.sources) and plan.run_directory.exists(),
             error_code=error.exit_code if error and not isinstance(error, RunStopped | LogStorageFailed) else None,
         )
 

@@ -20,10 +20,11 @@ from loader.delivery.unsent import Unsent
 from loader.errors import SourceError
 from loader.pipeline.resume import Resume
 from loader.pipeline.shortened_log import ShortenedLog
+from loader.reading.endings import check_ending
 from loader.reading.lines import Block
 from loader.reading.readers import Reader
 from loader.reading.windows import ReadWindow, WindowBuilder
-from loader.runs.opening import OpenRun
+from loader.runs.opening import OpenRun, check_unchanged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class Intake:
         self.waited_seconds = 0.0
         self._parts = parts
         self._unsent = unsent
+        self._run = run
         self._log = run.log
         self._readers = run.readers
         self._limits = limits
@@ -94,6 +96,7 @@ class Intake:
         for reader in self._readers if self._reads_new else ():
             if not await self._read(reader):
                 return
+            check_unchanged(self._run, reader)
             Notes.of(self._log).set_end_of_source(reader.source, self._log.state.last_intent_end(reader.source)[0])
 
     # --- new lines -----------------------------------------------------------------------------------------------------
@@ -112,6 +115,8 @@ class Intake:
     async def _read_lines(self, reader: Reader, blocks: AsyncIterator[Block], builder: WindowBuilder) -> bool:
         is_last = False
         while not is_last and (block := await self._next(blocks)) is not None:
+            if block.is_open:
+                check_ending(reader, block)
             block, is_last = self._cut(block)
             for window in builder.feed(block):
                 if not await self._take(reader, window):

@@ -20,6 +20,7 @@ class Block(NamedTuple):
 
     `number` (from 1) and `offset` are those of the first line; `raw` is all lines joined. If `too_long_bytes` > 0, there
     are no lines: the block stands for one over-long line of that size, line end included, and `crc` is its crc32.
+    `is_open`: it is one line, the last one, which has no line end.
     """
 
     source: int
@@ -29,6 +30,7 @@ class Block(NamedTuple):
     raw: bytes
     too_long_bytes: int = 0
     crc: int = 0
+    is_open: bool = False
 
     def first(self, count: int) -> Block:
         """Return the block of the first lines alone."""
@@ -76,11 +78,11 @@ class LineSplitter:
     def finish(self) -> Iterator[Block]:
         """Yield the last line if it has no line end."""
         if self._passed_bytes:
-            yield self._end_passed(b"")
+            yield self._end_passed(b"")._replace(is_open=True)
         elif self._kept:
             line = b"".join(self._kept)
             self._kept, self._kept_bytes = [], 0
-            yield self._alone(line)
+            yield self._alone(line)._replace(is_open=True)
 
     def _block(self, lines: list[bytes], raw: bytes) -> Block:
         block = Block(self._source, self.number, self.offset, lines, raw)

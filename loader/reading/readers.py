@@ -88,6 +88,10 @@ class Reader:
         if self._spool is not None:
             await asyncio.to_thread(self._spool.sync)
 
+    def has_changed(self) -> bool:
+        """Say whether a file was written to since it was opened."""
+        return isinstance(self._opened, FileSource) and self._opened.has_changed()
+
     def close(self) -> None:
         """Close the file or the kept lines; standard input itself stays open."""
         if isinstance(self._opened, StandardInput):

@@ -55,7 +55,9 @@ class FileSource:
         self.read_bytes = 0
         self._descriptor = _open(path)
         try:
-            self.size_bytes: int | None = self.status().st_size
+            status = self.status()
+            self.size_bytes: int | None = status.st_size
+            self._written_ns = status.st_mtime_ns
             self.kind: Kind = kind_of(self.read_at(0, HEAD_BYTES))
             self.can_seek = self.kind == "plain"
         except BaseException:
@@ -88,6 +90,11 @@ class FileSource:
     def status(self) -> os.stat_result:
         """Return size, time and place of the open file, even if its name means another file by now."""
         return os.fstat(self._descriptor)
+
+    def has_changed(self) -> bool:
+        """Say whether it was written to since it was opened."""
+        status = self.status()
+        return (status.st_size, status.st_mtime_ns) != (self.size_bytes, self._written_ns)
 
     def close(self) -> None:
         """Close the file."""

@@ -190,6 +190,7 @@ class Spool:
 
     def _recover(self, at_least: int, *, is_read_only: bool) -> None:
         size = os.fstat(self._descriptor).st_size
+        self._check_ours()
         while (header := self._header(self._file_end)) and header.first == self.end_offset:
             self._firsts.append(header.first)
             self._positions.append(self._file_end)
@@ -213,6 +214,14 @@ class Spool:
                 self._fail(error)
             self._durable = self._file_end
         self.size_bytes = self._file_end
+
+    def _check_ours(self) -> None:
+        """See that the file begins as a spool does, or with the zeros of a power loss: other bytes are not ours to cut."""
+        magic, head = struct.pack("<I", _MAGIC), os.pread(self._descriptor, _HEADER.size, 0)
+        if head.strip(b"\0") and head[: len(magic)] != magic and not magic.startswith(head):
+            raise SourceError(
+                f"{self.path} is not what a run keeps of standard input", "move it away, or restore the run directory"
+            )
 
     def _drop_torn(self) -> None:
         """Check the frames after the last durable byte, and forget all from the first bad one on."""

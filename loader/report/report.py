@@ -158,9 +158,8 @@ def _headline(report: Report) -> str:
     if report.state == "finished":
         return f"Finished: {what}."
     why = f" ({report.reason})" if report.reason else ""
-    resumable = (
-        "It can be resumed" if report.is_resumable else "It cannot be resumed: its lines were not kept (--no-keep)"
-    )
+    not_kept = "its run directory is gone" if report.reason == "disk" else "its lines were not kept (--no-keep)"
+    resumable = "It can be resumed" if report.is_resumable else f"It cannot be resumed: {not_kept}"
     line = f"{report.state.capitalize()}{why}: {what}. {resumable}."
     said = [
         f"{name}: {escape(text, None)}" for name, text in (("error", report.message), ("hint", report.hint)) if text

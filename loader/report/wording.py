@@ -49,3 +49,11 @@ def seconds(number: float) -> str:
     if whole < 7200:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def warned_hint(hint: str, done: int) -> str:
+    """Say in a hint that leads to a new run how many records that would send once more; `done`: those that may exist already."""
+    if not done or not any(words in hint for words in ("--run NEW", "begin a new run")):
+        return hint
+    have = "has" if done == 1 else "have"
+    return f"{hint.rstrip('.')}. A new run sends {counted(done, 'record')} again that {have} been sent already"

@@ -24,6 +24,7 @@ from loader.reading.source import CHANGED_HINT
 from loader.runs import directory as run_directory
 from loader.runs.check_report import LogReport
 from loader.runs.directory import RunInfo
+from loader.runs.ownership import check_own
 from loader.runs.reread import SourcesAgain
 from loader.settings import asks_first
 from loader.targets.registry import build_shaper, kind_of
@@ -47,6 +48,7 @@ def repair_log(directory: Path, *, is_dry_run: bool = False) -> LogReport:
     Errors: LogLocked; LogDamaged where it is another run's; SourceError where forgotten lines cannot be read again;
     LogStorageFailed.
     """
+    check_own(directory)
     info = run_directory.read(directory)
     with _Work(directory, info, is_locked=not is_dry_run) as work:
         if not work.is_damaged:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from loader.checkpoint import Header, NoHeader, peek
+from loader.checkpoint import LOG, SETTLED, Header, NoHeader, peek
 from loader.errors import LogDamaged, LogError, LogStorageFailed, RunMismatch, UsageError
-from loader.settings import CHANGEABLE, Options, TargetSettings
+from loader.runs.finding import runs_near
+from loader.runs.leftovers import RUN_FILE, are_leftovers, is_run_file
+from loader.settings import Options, TargetSettings
 from loader.targets.base import Identity
 from loader.targets.registry import KINDS
 
-RUN_FILE = "run.json"
-LOG_FILE = "checkpoint.log"
-SETTLED_FILE = "checkpoint.settled"
+LOG_FILE = LOG
 METRICS_FILE = "metrics.ndjson"
 SPOOL_FILE = "source.zst"
 """The kept lines of standard input."""
@@ -103,41 +103,12 @@ def decode(data: bytes) -> RunInfo:
         ) from None
 
 
-def check_same(recorded: RunInfo, asked: RunInfo) -> None:
-    """Compare a run with what is asked of it now, before anything is sent. Errors: RunMismatch that names the difference.
-
-    The sources' content and the identity are compared later, when they are known (`check_identity`, `source`).
-    """
-    _compare("target", recorded.target, asked.target)
-    _compare("origin", recorded.origin, asked.origin)
-    for name in (field.name for field in fields(recorded.settings) if field.name not in CHANGEABLE):
-        _compare(name, getattr(recorded.settings, name), getattr(asked.settings, name))
-    _compare("number of sources", len(recorded.sources), len(asked.sources))
-    for before, now in zip(recorded.sources, asked.sources, strict=True):
-        if STANDARD_INPUT in {before.path, now.path}:
-            _compare("source", before.path, now.path)
-
-
 def check_identity(recorded: RunInfo, identity: Identity) -> None:
     """Compare who the target says we are with whom the run was made for. Errors: RunMismatch."""
     if recorded.identity is not None and recorded.identity.binding != identity.binding:
         before, now = recorded.identity.name, identity.name
         whose = f"was made for {before}, not for {now}" if before != now else f"was made for another app of {before}"
         raise RunMismatch(f"the credentials belong to somebody else: the run {whose}", f"use theirs, or {NEW_RUN_HINT}")
-
-
-def _compare(name: str, before: object, now: object) -> None:
-    if before != now:
-        raise RunMismatch(
-            f"the run was made for another {name}: {_shown(before)}, not {_shown(now)}",
-            f"repeat the command as it was, or {NEW_RUN_HINT}",
-        )
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(value) or "none"
-    return "none" if value is None else str(value)
 
 
 # --- the directory ----------------------------------------------------------------------------------------------------
@@ -165,17 +136,20 @@ def locate_source(info: SourceInfo, directory: Path) -> str:
 
 
 def exists(directory: Path) -> bool:
-    """Say whether a run was begun here. Errors: UsageError if the directory is something else."""
-    if (directory / RUN_FILE).exists() or _peek(directory) not in (NoHeader.NO_LOG, NoHeader.UNBORN):
-        return True
-    if directory.exists() and not (directory.is_dir() and all(_is_ours(path.name) for path in directory.iterdir())):
-        raise UsageError(f"{directory} exists and is not a run directory", "name a new directory: --run NEW")
-    return False
-
-
-def _is_ours(name: str) -> bool:
-    """Say whether a crash can have left this name of a run that had hardly begun."""
-    return name.startswith((RUN_FILE, "checkpoint."))
+    """Say whether a run was begun here. Errors: UsageError if the directory holds something else: that is left alone."""
+    try:
+        if not directory.exists():
+            return False
+        if directory.is_dir():
+            if _peek(directory) not in (NoHeader.NO_LOG, NoHeader.UNBORN):
+                return True
+            if is_run_file(directory / RUN_FILE):
+                return True
+            if are_leftovers(directory):
+                return False
+    except OSError as error:
+        raise LogError(f"{directory} cannot be read: {error.strerror}", "check its permissions") from None
+    raise UsageError(f"{directory} exists and is not a run directory", "name a new directory: --run NEW")
 
 
 def _peek(directory: Path) -> Header | NoHeader:
@@ -188,7 +162,7 @@ def _peek(directory: Path) -> Header | NoHeader:
 def clear_unborn(directory: Path) -> None:
     """Take away the log that `exists` did not count as one. Errors: LogStorageFailed."""
     try:
-        for name in (LOG_FILE, SETTLED_FILE):
+        for name in (LOG, SETTLED):
             (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise _not_written(directory, error) from None
@@ -199,17 +173,36 @@ def read(directory: Path) -> RunInfo:
 
     Errors: UsageError if there is no run, LogDamaged if it cannot be understood.
     """
+    path = directory / RUN_FILE
     try:
-        data = (directory / RUN_FILE).read_bytes()
+        # Without O_NONBLOCK a pipe of this name would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read()
     except (FileNotFoundError, NotADirectoryError):
-        if exists(directory):
+        if _is_begun(directory):
             return _from_log(directory)
-        raise UsageError(
-            f"no such run: {directory}", "a load prints the name of its run directory; it ends in .run"
-        ) from None
+        raise _no_such_run(directory) from None
     except OSError as error:
-        raise LogError(f"{directory / RUN_FILE} cannot be read: {error.strerror}", "check its permissions") from None
+        raise LogError(f"{path} cannot be read: {error.strerror}", "check what it is, and its permissions") from None
+    if not is_run_file(path) and not isinstance(_peek(directory), Header):
+        raise _no_such_run(directory)
     return decode(data)
+
+
+def _is_begun(directory: Path) -> bool:
+    try:
+        return exists(directory)
+    except UsageError:
+        return False
+
+
+def _no_such_run(directory: Path) -> UsageError:
+    near = runs_near(directory)
+    if near:
+        return UsageError(f"{directory} is not a run directory", f"did you mean {' or '.join(map(str, near))}?")
+    what = f"{directory} is not a run directory" if directory.exists() else f"no such run: {directory}"
+    return UsageError(what, "a load prints the name of its run directory; it ends in .run")
 
 
 def _from_log(directory: Path) -> RunInfo:

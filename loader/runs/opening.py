@@ -16,18 +16,23 @@ from pathlib import Path
 
 import msgspec
 
-from loader.checkpoint import CheckpointLog, Tools, read_run_directory
+from loader.checkpoint import CheckpointLog, Tools, read_run_directory, read_state
 from loader.checkpoint.notes import Notes
-from loader.errors import LogLocked, LogStorageFailed, SourceError, UsageError
+from loader.errors import LogError, LogLocked, LogStorageFailed, RunMismatch, SourceError, UsageError
 from loader.reading.beginning import check_beginning, check_name
 from loader.reading.fingerprint import check, identify, verify_ranges
 from loader.reading.readers import Reader
 from loader.reading.source import CHANGED_HINT, FileSource
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
+from loader.report.wording import warned_hint
 from loader.runs import directory as run_directory
-from loader.runs.directory import RUN_FILE, SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.leftovers import RUN_FILE
+from loader.runs.matching import check_header, check_same
+from loader.runs.ownership import check_own
 from loader.runs.plan import LoadPlan
+from loader.runs.run_lock import locked_run
 from loader.runtime import Runtime
 from loader.settings import asks_first
 from loader.urls import origin
@@ -60,30 +65,39 @@ async def open_run(plan: LoadPlan, runtime: Runtime, tools: Tools | None = None)
     directory = plan.run_directory
     sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
     cautions = () if run_directory.exists(directory) else check_beginnings(plan.sources)
-    with _creation_lock(directory):
-        run = await _enter(plan, sources, runtime, tools)
-    run.cautions = cautions
-    try:
-        run.readers.extend(_readers(run))
-        yield run
-    finally:
-        for reader in run.readers:
-            reader.close()
-        await run.log.close()
+    with contextlib.ExitStack() as held:
+        with _creation_lock(directory), _counted_hints(directory):
+            run = await _enter(plan, sources, runtime, tools, held)
+        run.cautions = cautions
+        try:
+            run.readers.extend(_readers(run))
+            yield run
+        finally:
+            for reader in run.readers:
+                reader.close()
+            await run.log.close()
 
 
-async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runtime, tools: Tools | None) -> OpenRun:
+async def _enter(
+    plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runtime, tools: Tools | None, held: contextlib.ExitStack
+) -> OpenRun:
     directory = plan.run_directory
+    warnings: list[str] = []
+    check_own(directory)
     recorded = run_directory.read(directory) if run_directory.exists(directory) else None
     asked = _asked(plan, sources, recorded.run if recorded else runtime.new_run_id(), runtime)
+    if recorded:
+        check_same(recorded, asked)
+    if tools is None or tools.storage is None:  # a simulated disk has locks of its own
+        held.enter_context(locked_run(asked.run, directory, warnings.append))
     if recorded is None:
         run_directory.clear_unborn(directory)
         log = await CheckpointLog.create(
             directory, asked.run, msgspec.json.decode(run_directory.encode(asked)), version=asked.loader, tools=tools
         )
         run_directory.write(directory, asked)
+        log.state.warnings.extend(warnings)
         return OpenRun(plan, asked, log, [], is_resumed=False)
-    run_directory.check_same(recorded, asked)
     log = await CheckpointLog.open(
         directory,
         recorded.run,
@@ -93,6 +107,8 @@ async def _enter(plan: LoadPlan, sources: tuple[SourceInfo, ...], runtime: Runti
         tools=tools,
     )
     try:
+        log.state.warnings.extend(warnings)
+        check_header(recorded, log.state.header.bound)
         sources, has_grown = _same_sources(directory, recorded, asked)
         info = replace(recorded, sources=sources)
         if has_grown and info != recorded:
@@ -155,6 +171,15 @@ def _same_sources(directory: Path, recorded: RunInfo, asked: RunInfo) -> tuple[t
     return asked.sources, has_grown
 
 
+def check_unchanged(run: OpenRun, reader: Reader) -> None:
+    """See at a source's end that it is what was read: it may have been written anew meanwhile. Errors: SourceError."""
+    if reader.has_changed():
+        with read_run_directory(run.plan.run_directory) as written:
+            windows = [window for window in written.windows() if window.source == reader.source]
+            path = Path(run.plan.sources[reader.source])
+            verify_ranges(path, ((w.offset, w.end_offset, w.crc, w.first) for w in windows), run.plan.options)
+
+
 def _readers(run: OpenRun) -> Iterator[Reader]:
     for index, path in enumerate(run.plan.sources):
         if path == STANDARD_INPUT:
@@ -174,6 +199,18 @@ def _pipe_reader(run: OpenRun, source: int) -> Reader:
         return Reader(source, StandardInput(None), options)
     spool = Spool(run.plan.run_directory / SPOOL_FILE, at_least=run.log.state.last_intent_end(0)[1])
     return Reader(source, StandardInput(spool) if run.plan.reads_pipe else spool, options, spool)
+
+
+@contextlib.contextmanager
+def _counted_hints(directory: Path) -> Iterator[None]:
+    """Where an error's hint leads to a new run, say how many records that would send once more."""
+    try:
+        yield
+    except (SourceError, RunMismatch) as error:
+        with contextlib.suppress(LogError, OSError):
+            counts = read_state(directory).counts
+            error.hint = warned_hint(error.hint, counts.created + counts.updated + counts.ambiguous)
+        raise
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from loader.checkpoint.format import FORMAT, Header, seal, seed_of
 from loader.errors import LogDamaged, LogStorageFailed, RunMismatch, UsageError
 from loader.runs import directory as run_directory
 from loader.runs.directory import RunInfo, SourceInfo
+from loader.runs.matching import check_same
 from loader.runs.naming import default_directory
 from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, Rate, RejectLimit
 from loader.targets.base import Identity
@@ -171,7 +172,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 )
 def test_what_may_not_change_is_named(asked: RunInfo, name: str) -> None:
     with pytest.raises(RunMismatch, match=name) as caught:
-        run_directory.check_same(INFO, asked)
+        check_same(INFO, asked)
     assert caught.value.exit_code == 5
     assert "--run NEW" in caught.value.hint
 
@@ -179,9 +180,9 @@ def test_what_may_not_change_is_named(asked: RunInfo, name: str) -> None:
 def test_user_and_match_may_not_change() -> None:
     update, canbus = OTHERS
     with pytest.raises(RunMismatch, match="match: a, b, not a"):
-        run_directory.check_same(update, replace(update, settings=OzariUpdate("tcity", ("a",))))
+        check_same(update, replace(update, settings=OzariUpdate("tcity", ("a",))))
     with pytest.raises(RunMismatch, match="user: me, not none"):
-        run_directory.check_same(canbus, replace(canbus, settings=CanbusAdd(None, "k", None, is_unique=True)))
+        check_same(canbus, replace(canbus, settings=CanbusAdd(None, "k", None, is_unique=True)))
 
 
 def test_what_may_change_does() -> None:
@@ -195,7 +196,7 @@ def test_what_may_change_does() -> None:
         loader="9",
         created="later",
     )
-    run_directory.check_same(INFO, asked)
+    check_same(INFO, asked)
 
 
 def test_other_credentials_are_another_run() -> None:
