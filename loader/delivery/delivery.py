@@ -51,8 +51,10 @@ UNCONFIRMED_SECONDS = 1.0
 class TakesDoubts(Protocol):
     """Takes over records whose request may have been applied: the reconciler."""
 
-    def doubt(self, records: Sequence[Record], reason: str, status: int | None = None) -> None:
-        """Take over records. `status` is that of the answer, if there was one."""
+    def doubt(
+        self, records: Sequence[Record], reason: str, status: int | None = None, age_seconds: float = 0.0
+    ) -> None:
+        """Take over records. `status` is that of the answer, if there was one; `age_seconds`: how long ago it was lost."""
         ...
 
 

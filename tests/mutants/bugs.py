@@ -354,13 +354,13 @@ DOUBT = (
     bug(
         "updates out of order",
         "Updates of one row do not wait for each other, so an earlier one that is sent again may win.",
-        Edit("loader/targets/ozari/update.py", "lock=lock_of(filters)", "lock=None"),
+        Edit("loader/targets/ozari/update.py", "lock=row_lock(filters, new)", "lock=None"),
         by=(LOST + "::test_equal_filters_go_in_source_order",),
     ),
     bug(
         "locks removed",
         "Whoever shares a lock goes out together: equal keys and equal filters alike.",
-        Edit("loader/delivery/queue.py", "        if lock in self._locked:\n", "        if False:\n"),
+        Edit("loader/delivery/locks.py", "            if key not in self._held:\n", "            if True:\n"),
         by=(LOST + "::test_equal_filters_go_in_source_order",),
     ),
     bug(

@@ -7,7 +7,7 @@ the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -34,7 +34,8 @@ from loader.targets.answers import error_text, read_object
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
-from loader.targets.values import is_equal, lock_text
+from loader.targets.row_locks import row_lock
+from loader.targets.values import is_equal
 
 BODY = b'{"filters":%b,"fields":%b}'
 PARTS = frozenset({"filters", "fields"})
@@ -64,7 +65,7 @@ class OzariUpdateShaper:
         fault = self._fault_of(filters, new)
         if fault is not None:
             return fault
-        return Record(source, number, offset, body, lock=lock_of(filters))
+        return Record(source, number, offset, body, lock=row_lock(filters, new))
 
     def _split(self, fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes] | Rejected:
         filters = {name: fields[name] for name in self._match if name in fields}
@@ -153,11 +154,6 @@ def _read_parts(fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], di
         return Rejected("map", "object", SHAPE)
     raw = {member.name: data[member.value_start : member.value_end] for member in members(data)}
     return filters, new, BODY % (raw["filters"], raw["fields"])
-
-
-def lock_of(filters: Mapping[str, Any]) -> str:
-    """Return the lock of a set of filters: the same for all that may select the same row by equal filters, in any order."""
-    return "\n".join(sorted(f"{name.casefold()}={lock_text(value)}" for name, value in filters.items()))
 
 
 def touches_its_filters(record: Record) -> bool:

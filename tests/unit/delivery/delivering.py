@@ -24,7 +24,9 @@ class Doubted:
 
     taken: list[tuple[list[int], str, int | None]] = field(default_factory=list)
 
-    def doubt(self, records: Sequence[Record], reason: str, status: int | None = None) -> None:
+    def doubt(
+        self, records: Sequence[Record], reason: str, status: int | None = None, age_seconds: float = 0.0
+    ) -> None:
         self.taken.append(([record.number for record in records], reason, status))
 
 
