@@ -63,7 +63,7 @@ class Record(NamedTuple):
 
 
 class Chunk(Struct, frozen=True, gc=False):
-    """The records of one request. `in_doubt`: an earlier request may have created them (a re-send against a unique item)."""
+    """The records of one request. `in_doubt`: an earlier request may have applied them."""
 
     records: Sequence[Record]
     in_doubt: bool = False
@@ -200,11 +200,13 @@ class Unknown:
     """May have been applied; go to reconcile. `status` is the HTTP status where one was read.
 
     `is_mismatch`: the answer belongs to another request; the connection must not be used again and two in a row stop the run.
+    `is_refusal`: a second sending was refused, perhaps because the first one was applied.
     """
 
     reason: str
     status: int | None = None
     is_mismatch: bool = False
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ class TakesDoubts(Protocol):
         """Take over records. `status` is that of the answer, if there was one; `age_seconds`: how long ago it was lost."""
         ...
 
+    def refused(self, records: Sequence[Record], reason: str) -> None:
+        """Take over records whose second sending was refused, perhaps because the first one was applied."""
+        ...
+
 
 @dataclass(slots=True)
 class Parts:
@@ -289,4 +293,7 @@ class Delivery:
             if self._mismatches >= MISMATCHES_TO_STOP:
                 hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
                 parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
-        parts.reconciler.doubt(queued.chunk.records, verdict.reason, verdict.status)
+        if verdict.is_refusal:
+            parts.reconciler.refused(queued.chunk.records, verdict.reason)
+        else:
+            parts.reconciler.doubt(queued.chunk.records, verdict.reason, verdict.status)

@@ -16,7 +16,8 @@ from loader.errors import RunStopped
 from loader.model import Created, Halt, NoResponse, Retry, Updated
 from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
 from loader.reconcile.reconciler import Decision, Policy
-from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
+from loader.reconcile.strategies import ByLookup, BySending, Strategy
+from loader.reconcile.updates import ByUpdateLookup
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import TargetSettings

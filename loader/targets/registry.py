@@ -68,7 +68,7 @@ def build_lookup(
 def build_update_lookup(
     settings: TargetSettings, credentials: Credentials, endpoint: QueryEndpoint | NoQueryEndpoint
 ) -> UpdateLookup:
-    """Build the question about ambiguous updates that touch their own filters."""
+    """Build the question about ambiguous updates."""
     kind = _checked(settings, credentials)
     assert kind.new_update_lookup is not None  # noqa: S101 -- as above
     return kind.new_update_lookup(settings, Redactor(credentials.secrets), endpoint)

@@ -367,8 +367,8 @@ DOUBT = (
         "an update of its own filters sent again",
         "An update that no longer matches its own row once it was applied is repeated, and refused or worse.",
         Edit(
-            "loader/reconcile/strategies.py",
-            "await self._ask(record) if self._lookup.is_needed(record) else SendAgain(is_in_doubt=False)",
+            "loader/reconcile/updates.py",
+            "await self._ask(record) if self._lookup.is_needed(record) else SendAgain(is_in_doubt=True)",
             "SendAgain(is_in_doubt=False)",
         ),
         by=(LOST + "::test_an_update_of_its_own_filters_is_asked_about",),

@@ -118,10 +118,9 @@ def _update_lookup(
     settings: OzariUpdate, redactor: Redactor, endpoint: QueryEndpoint | NoQueryEndpoint
 ) -> UpdateLookup:
     from loader.targets.base import QueryEndpoint
-    from loader.targets.ozari.update_lookup import OzariUpdateProbe, OzariUpdateQuery
+    from loader.targets.ozari.update_lookup import OzariUpdateQuery
 
-    is_query = isinstance(endpoint, QueryEndpoint)
-    return OzariUpdateQuery(settings.table, redactor) if is_query else OzariUpdateProbe(settings.table, redactor)
+    return OzariUpdateQuery(settings.table, redactor, can_ask=isinstance(endpoint, QueryEndpoint))
 
 
 OZARI = Vendor(

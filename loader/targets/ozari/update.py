@@ -107,9 +107,13 @@ class OzariUpdateTarget:
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Read the answer. `matched` tells "no row" from "no table" (apis.md 1.4)."""
         (record,) = chunk.records
-        if response.status == 404:
+        if response.status in (404, 409):
             body = read_object(response)
-            if body is not None and "matched" in body:
+            has_matched = body is not None and "matched" in body
+            if chunk.in_doubt and (has_matched or response.status == 409):
+                text = error_text(body, response.status, self._redactor)
+                return Unknown(f"sent twice; the second time it was refused: {text}", response.status, is_refusal=True)
+            if response.status == 404 and has_matched:
                 return Settled((Rejected("target", "404", error_text(body, 404, self._redactor)),))
         if response.status not in (200, 201):
             return ozari.refusal(response, self._table, self._redactor)

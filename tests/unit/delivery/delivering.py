@@ -29,6 +29,9 @@ class Doubted:
     ) -> None:
         self.taken.append(([record.number for record in records], reason, status))
 
+    def refused(self, records: Sequence[Record], reason: str) -> None:
+        self.taken.append(([record.number for record in records], reason, None))
+
 
 class Delivering:
     """A delivery on a log in memory."""
