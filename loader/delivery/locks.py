@@ -11,7 +11,7 @@ nothing has to be known of an earlier execution, except what it left open, and t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from loader.model import NUMBER, NUMBER_AND_MORE, NUMBER_TEXT, TEXT, UNTOLD, ZERO, Lock, Record, RowLock
@@ -89,8 +89,11 @@ class Locks:
             self._behind.append(self._park(Parked(record, go_later)))
             return False
         self._level = level
-        waiting = self._take(record, lambda: self._park(Parked(record, go_later)))
-        return waiting is None
+        keys = keys_of(lock, level)
+        if self._hold(keys):
+            return True
+        self._queue(keys, self._park(Parked(record, go_later)))
+        return False
 
     def release(self, record: Record) -> list[Parked]:
         """Give a record's lock back; return those that may go now."""
@@ -109,31 +112,51 @@ class Locks:
                 free.append(self._unpark(first))
         return free + self._coarsen() if self._behind and not self._held else free
 
+    def is_held(self, record: Record) -> bool:
+        """Say whether somebody holds a record's lock, or waits for it at a coarser level."""
+        if record.lock is None:
+            return False
+        return bool(self._behind) or not self._held.keys().isdisjoint(keys_of(record.lock, self._level))
+
     def unsent(self) -> list[Record]:
         """List the records that wait to be sent, and not to be asked about."""
         return [parked.record for parked in self._parked.values() if parked.go_later is None]
 
-    def _take(self, record: Record, park: Callable[[], Parked]) -> Parked | None:
-        """Hold the keys that are free, and wait for the others. Returns what waits."""
-        waiting: Parked | None = None
-        for key in keys_of(record.lock, self._level) if record.lock is not None else ():
+    def _hold(self, keys: Sequence[str]) -> bool:
+        """Hold all keys if nobody holds one of them."""
+        held = self._held
+        for key in keys:
+            if key in held:
+                return False
+        for key in keys:
+            held[key] = None
+        return True
+
+    def _queue(self, keys: Sequence[str], parked: Parked) -> None:
+        """Hold the keys that are free, and wait for the others."""
+        parked.missing = 0
+        for key in keys:
             if key not in self._held:
                 self._held[key] = None
                 continue
-            waiting = waiting or park()
-            waiting.missing = (waiting.missing or 0) + 1
+            parked.missing += 1
             queue = self._held[key]
             if queue is None:
                 queue = self._held[key] = deque()
-            queue.append(waiting)
-        return waiting
+            queue.append(parked)
 
     def _coarsen(self) -> list[Parked]:
         """Begin the coarser level, now that nothing is out: take in all that has waited for it."""
         self._level = self._likeness.level
         waiting, self._behind = self._behind, deque()
-        free = [parked for parked in waiting if self._take(parked.record, lambda parked=parked: parked) is None]  # type: ignore[misc]
-        return [self._unpark(parked) for parked in free]
+        free = []
+        for parked in waiting:
+            keys = keys_of(parked.record.lock or "", self._level)
+            if self._hold(keys):
+                free.append(self._unpark(parked))
+            else:
+                self._queue(keys, parked)
+        return free
 
     def _park(self, parked: Parked) -> Parked:
         self._parked[id(parked)] = parked

@@ -232,6 +232,10 @@ class ChunkQueue:
         if self._awaited:
             self._wake_reader()
 
+    def is_locked(self, record: Record) -> bool:
+        """Say whether another record is out that may change the same row."""
+        return self._locks.is_held(record)
+
     def _unlock(self, record: Record) -> None:
         for parked in self._locks.release(record):
             if parked.go_later is None:

@@ -23,8 +23,8 @@ from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
 from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected, Undecided
 from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
-from loader.reconcile.strategies import AskAgain, ByLookup, Conclusion, Known, SendAgain, Strategy
-from loader.reconcile.updates import ByUpdateLookup
+from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
+from loader.reconcile.updates import conclusions_about
 from loader.runtime import Runtime
 
 Decision: TypeAlias = Literal["accept", "resend"]
@@ -182,12 +182,7 @@ class Reconciler:
 
     async def _ask(self, strategy: Strategy, batch: Sequence[Doubt]) -> bool:
         """Apply what is learnt of each. False: the target did not answer."""
-        conclusions: Sequence[Conclusion] | Halt
-        if batch[0].is_refused and isinstance(strategy, ByUpdateLookup):  # which settles one at a time
-            conclusion = await strategy.ask_refused(batch[0].record)
-            conclusions = conclusion if isinstance(conclusion, Halt) else [conclusion]
-        else:
-            conclusions = await strategy.ask([doubt.record for doubt in batch])
+        conclusions = await conclusions_about(batch, strategy)
         if isinstance(conclusions, Halt):
             self._stop.halt(conclusions)
             return True

@@ -6,12 +6,21 @@ from collections.abc import Sequence
 
 from loader.delivery.sender import Sender
 from loader.model import Found, Halt, NoResponse, Record, Retry, Undecided, Unknown, Updated
-from loader.reconcile.strategies import FAULTS_TO_REJECT, AskAgain, Conclusion, Known, SendAgain
+from loader.reconcile.doubt import Doubt
+from loader.reconcile.strategies import FAULTS_TO_REJECT, AskAgain, Conclusion, Known, SendAgain, Strategy
 from loader.targets.base import MatchedRows, Side, UpdateLookup
 
 SIDES: tuple[Side, Side] = ("old", "new")
 CANNOT_ASK = "it changes a field that it is filtered by, and the target has no query to ask whether it did"
 CANNOT_KNOW = "no single row with its new values was found, so whether it was applied cannot be known"
+
+
+async def conclusions_about(doubts: Sequence[Doubt], strategy: Strategy) -> Sequence[Conclusion] | Halt:
+    """Ask about doubts. One whose second sending was refused comes alone: updates are settled one at a time."""
+    if not (doubts[0].is_refused and isinstance(strategy, ByUpdateLookup)):
+        return await strategy.ask([doubt.record for doubt in doubts])
+    conclusion = await strategy.ask_refused(doubts[0].record)
+    return conclusion if isinstance(conclusion, Halt) else [conclusion]
 
 
 class ByUpdateLookup:

@@ -130,6 +130,49 @@ class UpdateLookup(Protocol):
         ...
 
 
+class Difference(NamedTuple):
+    """What was sent and what a row holds, safe to show."""
+
+    name: str
+    sent: str
+    stored: str
+
+
+class StoredLookup(Protocol):
+    """A harmless question: what the target holds of records that were applied, or what an update would find."""
+
+    max_conditions: int
+    """Of one question; a record has one for each filter."""
+
+    def filters(self, record: Record) -> Mapping[str, Any]:
+        """Return the filters that the update leaves alone; none for a record that was created."""
+        ...
+
+    def is_suspect(self, record: Record) -> bool:
+        """Say whether a filter is one by which databases find other spellings."""
+        ...
+
+    def encode(self, records: Sequence[Record]) -> Request:
+        """Ask for the rows that some updates' filters find."""
+        ...
+
+    def encode_created(self, record: Record, record_id: int | str) -> Request:
+        """Ask for a row that was created."""
+        ...
+
+    def read(self, response: Response) -> MatchedRows | Undecided | Retry | Unknown | Halt:
+        """Read the rows."""
+        ...
+
+    def other_spelling(self, record: Record, found: MatchedRows) -> Difference | None:
+        """Say by which other spelling a record's filters found a row, if no row holds them as they were sent."""
+        ...
+
+    def differences(self, record: Record, row: Mapping[str, Any]) -> Sequence[Difference]:
+        """Say which sent values a row does not hold."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class QueryEndpoint:
     """The target can be asked by query. `highest_fid`: of the table now, 0 if it is empty, None if it cannot be read."""

@@ -213,7 +213,8 @@ def _filters(row: str, number: int, naming: Naming) -> dict[str, Any]:
 
 def row_of(filters: dict[str, Any]) -> str:
     """Say which row filters name."""
-    return "K" + (filters.get("fcode") or filters["fext"]).strip()[1:]
+    name: str = filters.get("fcode") or filters["fext"]
+    return "K" + name.strip()[1:]
 
 
 def _old_rows(kind: Kind, markers: dict[int, str], draw: Random) -> list[dict[str, Any]]:
