@@ -23,6 +23,28 @@ new_tuple = tuple.__new__
 """The constructor of a NamedTuple is a Python function; tuple's own makes the same at half of the cost."""
 
 
+NUMBER, ZERO, NUMBER_TEXT, NUMBER_AND_MORE, TEXT, UNTOLD = (1 << bit for bit in range(6))
+"""Forms of the filters' values: a number; one that is 0; a text that is a number or date; one that begins with a number; any
+other text; and one that the update changes into a value that tells no row apart."""
+
+
+class RowLock(NamedTuple):
+    """The lock of an update. Two updates may be of one row if they share a text.
+
+    `fields`: those whose values tell rows apart; only locks of equal fields can be compared. `texts`: the values of the row that
+    is sought, and those that it has afterwards if they differ. `numbers`: the same by the numbers that values begin with.
+    `forms`: of all the values.
+    """
+
+    fields: str
+    texts: tuple[str, ...]
+    numbers: tuple[str, ...]
+    forms: int
+
+
+Lock: TypeAlias = str | RowLock
+
+
 class Record(NamedTuple):
     """A line decoded, checked and shaped for its target.
 
@@ -37,11 +59,11 @@ class Record(NamedTuple):
     offset: int
     data: bytes
     key: str | None = None
-    lock: str | None = None
+    lock: Lock | None = None
 
 
 class Chunk(Struct, frozen=True, gc=False):
-    """The records of one request. `in_doubt`: an earlier request may have created them (a re-send against a unique item)."""
+    """The records of one request. `in_doubt`: an earlier request may have applied them."""
 
     records: Sequence[Record]
     in_doubt: bool = False
@@ -178,11 +200,13 @@ class Unknown:
     """May have been applied; go to reconcile. `status` is the HTTP status where one was read.
 
     `is_mismatch`: the answer belongs to another request; the connection must not be used again and two in a row stop the run.
+    `is_refusal`: a second sending was refused, perhaps because the first one was applied.
     """
 
     reason: str
     status: int | None = None
     is_mismatch: bool = False
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,8 @@ class Options:
     ca_file: str | None = None
     transport: TransportName = "auto"
     """`auto`: lean, or the session if a proxy is named or the installed aiohttp fails lean's self-check."""
+    is_exact: bool = False
+    """Updates: a matched row whose filter value differs in bytes is a reject, not a warning."""
     is_kept: bool = True
     """Keep the lines of standard input in the run directory (`--no-keep` turns it off)."""
 

@@ -194,6 +194,8 @@ def build_options(values: Mapping[str, Any], base: Options, target: TargetSettin
     }
     if values.get("ordered") is not None:
         changes["is_ordered"] = bool(values["ordered"])
+    if values.get("exact") is not None:
+        changes["is_exact"] = bool(values["exact"])
     if values.get("no_keep") is not None:
         changes["is_kept"] = not values["no_keep"]
     if values.get("ambiguous") is not None:
@@ -201,6 +203,8 @@ def build_options(values: Mapping[str, Any], base: Options, target: TargetSettin
     if values.get("transport") is not None:
         changes["transport"] = cast("TransportName", values["transport"])
     options = replace(base, **changes)
+    if options.is_exact and not target.is_update:
+        raise UsageError("--exact is about the rows that updates find", "leave it out")
     if options.ambiguous == "reconcile":
         _check_reconcile(target)
     return options

@@ -61,7 +61,7 @@ def insert(session: Session, /, **values: Any) -> int:
     """,
 )
 @SOURCES
-@with_options(*LOAD_NAMES, "table", "match", base_url_variable="OZARI_BASE_URL")
+@with_options(*LOAD_NAMES, "table", "match", "exact", base_url_variable="OZARI_BASE_URL")
 @click.pass_obj
 def update(session: Session, /, **values: Any) -> int:
     """Change one record a line.

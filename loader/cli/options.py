@@ -51,6 +51,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "match": _text(
         "--match", "FIELD", WHAT, "Lines are flat; this field finds the record, the others change it. Repeatable.", multiple=True
     ),
+    "exact": _flag(
+        "--exact/--no-exact", WHAT,
+        "Look at each row before it is updated: one whose filter value differs in bytes is a reject, not a warning.",
+    ),
     "user": _text("--user", "LOGIN", WHAT, "Fill System_Create_User where a line has none."),
     "key": _text("--key", "FIELD", WHAT, "Field that identifies a record: shown by `ids`, asked by when an answer is lost."),
     "stamp": _text(
@@ -113,7 +117,18 @@ LOAD_NAMES = (
     "key", "run", "limit", "dry_run", "max_line_bytes", "no_keep", "profile", *PACE_NAMES, "ordered",
     *DOUBT_NAMES, *WAY_NAMES, *SHOWN_NAMES,
 )  # fmt: skip
-RESUME_NAMES = ("key", "unique", "limit", "profile", *PACE_NAMES, *DOUBT_NAMES, "proxy", "transport", *SHOWN_NAMES)
+RESUME_NAMES = (
+    "key",
+    "unique",
+    "exact",
+    "limit",
+    "profile",
+    *PACE_NAMES,
+    *DOUBT_NAMES,
+    "proxy",
+    "transport",
+    *SHOWN_NAMES,
+)
 """Every option that does not change what is sent (cli.md)."""
 
 

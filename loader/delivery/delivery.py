@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from loader.columns import are_created
 from loader.delivery.chunking import halve
 from loader.delivery.claim import Claim
 from loader.delivery.packer import ChunkPacker
+from loader.delivery.partners import Guard, TakesDoubts
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy
 from loader.delivery.sender import Sender
@@ -48,14 +49,6 @@ UNCONFIRMED_SECONDS = 1.0
 """Wait before a refused chunk is sent again whole, if the target did not say whether the credentials are good."""
 
 
-class TakesDoubts(Protocol):
-    """Takes over records whose request may have been applied: the reconciler."""
-
-    def doubt(self, records: Sequence[Record], reason: str, status: int | None = None) -> None:
-        """Take over records. `status` is that of the answer, if there was one."""
-        ...
-
-
 @dataclass(slots=True)
 class Parts:
     """What the pieces of one execution share."""
@@ -70,6 +63,7 @@ class Parts:
     claim: Claim
     stop: Stop
     warn: Callable[[str], None]
+    guard: Guard | None = None
 
 
 def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
@@ -135,7 +129,8 @@ class Delivery:
     @property
     def is_smooth(self) -> bool:
         """Say whether a chunk may leave at once: nothing has to be asked, proved or waited for before it."""
-        return self._parts.claim.is_proved and self._parts.sender.breaker.is_closed
+        parts = self._parts
+        return parts.claim.is_proved and parts.sender.breaker.is_closed and parts.guard is None
 
     def read_replies(
         self, queued_chunks: Sequence[QueuedChunk], replies: Sequence[Response | NoResponse]
@@ -287,4 +282,7 @@ class Delivery:
             if self._mismatches >= MISMATCHES_TO_STOP:
                 hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
                 parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
-        parts.reconciler.doubt(queued.chunk.records, verdict.reason, verdict.status)
+        if verdict.is_refusal:
+            parts.reconciler.refused(queued.chunk.records, verdict.reason)
+        else:
+            parts.reconciler.doubt(queued.chunk.records, verdict.reason, verdict.status)

@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import TypeAlias
 
 from msgspec import Struct
 
 from loader.columns import RecordBlock
 from loader.delivery.chunking import bytes_of
+from loader.delivery.locks import GoLater, Locks
 from loader.delivery.order import SourceOrder, place_of
 from loader.model import Chunk, Record
 
@@ -30,8 +30,6 @@ MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
 
 _lock_of, _records_of = attrgetter("lock"), attrgetter("chunk.records")
 _NO_LOCK = {None}
-
-GoLater: TypeAlias = Callable[[Record], None]
 
 
 class QueuedChunk(Struct, gc=False):
@@ -62,9 +60,10 @@ class ChunkQueue:
         self._fresh: deque[QueuedChunk] = deque()
         self._fresh_records = 0
         self._later: list[tuple[float, int, QueuedChunk]] = []
+        self._later_records = 0
         self._order = 0
         self._source_order = SourceOrder()
-        self._locked: dict[str, deque[tuple[Record, GoLater | None]]] = {}
+        self._locks = Locks()
         self._takers: deque[asyncio.Future[None]] = deque()
         self._changed = asyncio.Event()
         self._awaited = 0  # tasks that wait for a change
@@ -83,15 +82,7 @@ class ChunkQueue:
         self._outstanding_bytes += bytes_of(records)
         if has_no_locks(records):
             return records
-        return [record for record in records if record.lock is None or self._acquire(record, go_later)]
-
-    def _acquire(self, record: Record, go_later: GoLater | None) -> bool:
-        lock = record.lock or ""
-        if lock in self._locked:
-            self._locked[lock].append((record, go_later))
-            return False
-        self._locked[lock] = deque()
-        return True
+        return [record for record in records if record.lock is None or self._locks.acquire(record, go_later)]
 
     async def room(self) -> None:
         """Wait until another window may be read."""
@@ -107,8 +98,10 @@ class ChunkQueue:
             self._awaited -= 1
 
     def _has_room(self) -> bool:
+        # All that has an intent and may not have been sent: a crash leaves it in doubt, so it counts towards what was announced.
+        waiting = self._fresh_records + self._later_records + self._locks.parked
         return not (
-            self._fresh_records > self._lookahead
+            waiting > self._lookahead
             or self.outstanding > self._max_outstanding
             or self._outstanding_bytes > MAX_OUTSTANDING_BYTES
             or (self.is_solo and (self._fresh or self._later or self.in_flight))
@@ -145,6 +138,7 @@ class ChunkQueue:
         """Make a chunk ready after a while. It then goes before fresh ones."""
         loop = asyncio.get_running_loop()
         self._order += 1
+        self._later_records += len(queued.chunk.records)
         heapq.heappush(self._later, (loop.time() + seconds, self._order, queued))
         loop.call_later(seconds, self._bring_back)
 
@@ -152,7 +146,9 @@ class ChunkQueue:
         now = asyncio.get_running_loop().time()
         # A timer may fire up to one clock tick early; without the allowance the chunk would wait for the next timer.
         while self._later and self._later[0][0] <= now + 0.002:
-            self.put([heapq.heappop(self._later)[2]], is_front=True)
+            queued = heapq.heappop(self._later)[2]
+            self._later_records -= len(queued.chunk.records)
+            self.put([queued], is_front=True)
 
     def take_now(self) -> QueuedChunk | None:
         """Return the next chunk as `take` does, or None if that would have to wait."""
@@ -232,20 +228,20 @@ class ChunkQueue:
             for record in records:
                 self._outstanding_bytes -= len(record.data)
                 if record.lock is not None:
-                    self._unlock(record.lock)
+                    self._unlock(record)
         if self._awaited:
             self._wake_reader()
 
-    def _unlock(self, lock: str) -> None:
-        waiting = self._locked.get(lock)
-        if not waiting:
-            self._locked.pop(lock, None)
-            return
-        record, go_later = waiting.popleft()
-        if go_later is None:
-            self.put([QueuedChunk(Chunk((record,)))], is_front=True)
-        else:
-            go_later(record)
+    def is_locked(self, record: Record) -> bool:
+        """Say whether another record is out that may change the same row."""
+        return self._locks.is_held(record)
+
+    def _unlock(self, record: Record) -> None:
+        for parked in self._locks.release(record):
+            if parked.go_later is None:
+                self.put([QueuedChunk(Chunk((parked.record,)))], is_front=True)
+            else:
+                parked.go_later(parked.record)
 
     def let_all_go(self) -> None:
         """End `is_solo`."""
@@ -272,9 +268,7 @@ class ChunkQueue:
         waiting = list(self._fresh) + [entry[2] for entry in self._later]
         kept = [queued.chunk for queued in waiting if not (queued.chunk.in_doubt and queued.attempts)]
         records = [record for chunk in kept for record in chunk.records]
-        for queue in self._locked.values():
-            records.extend(record for record, go_later in queue if go_later is None)
-        return records
+        return records + self._locks.unsent()
 
     def _wake(self) -> None:
         while self._takers:

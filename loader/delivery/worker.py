@@ -13,6 +13,8 @@ import asyncio
 
 from loader.delivery.delivery import Delivery, Parts
 from loader.delivery.fast_path import FastPath, WorkerSlot
+from loader.delivery.partners import Guard
+from loader.delivery.queue import QueuedChunk
 from loader.delivery.sender import LeftCancelled
 from loader.errors import LogStorageFailed
 from loader.model import NoResponse, Response, Retry, Split
@@ -55,6 +57,8 @@ class Worker:
                 await parts.claim.before_sending()
             if parts.settlement.is_order_at_stake:
                 await parts.settlement.keep_order()
+            if parts.guard is not None and not await self._is_let_through(parts.guard, slot.queued):
+                return
             request = parts.target.encode(slot.queued.chunk)
             slot.is_out = True  # as far as this task can tell: `send` says if it was cancelled before that
             reply = await parts.sender.send(request, is_record=True, slot=slot, follow=slot, task=self._task)
@@ -66,6 +70,22 @@ class Worker:
             self._put_back_unsent()
             raise
         await self._act(reply)
+
+    async def _is_let_through(self, guard: Guard, queued: QueuedChunk) -> bool:
+        """Let the guard look at the record; conclude one that it refuses. What was sent before is not refused without asking."""
+        parts, slot = self._parts, self._slot
+        (record,) = queued.chunk.records
+        refusal = await guard.refusal(record)
+        if refusal is None and not parts.stop.is_requested:
+            return True
+        if refusal is None:
+            self._put_back_unsent()
+        elif queued.chunk.in_doubt:
+            parts.reconciler.refused([record], f"sent before, and not again: {refusal.message}")
+        else:
+            parts.settlement.conclude([record], [refusal])
+        slot.queued = None
+        return False
 
     async def _act(self, reply: Response | NoResponse) -> None:
         """Act on the reply to the last request that left, unless the fast path has settled it."""

@@ -18,8 +18,10 @@ from loader.pipeline.intake import Demand, Intake, Limits
 from loader.pipeline.resume import Resume
 from loader.pipeline.shortened_log import choose
 from loader.pipeline.tasks import Tasks
+from loader.reconcile.comparing import Comparing, ExactGuard
 from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import Reconciler
+from loader.targets.registry import build_stored
 
 if TYPE_CHECKING:
     from loader.pipeline.reconcile_setup import Setup
@@ -57,12 +59,35 @@ def assemble(
         settlement.add_sink(demand.sink)
     reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates)
     parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
+    comparing = _compare(session, setup, parts, reads_new=demand.reads_new)
     delivery = Delivery(parts, RetryPolicy(options.patience_seconds), confirm_credentials=session.preflight.is_well)
     shortened_log = choose(run, parts, setup.policy.strategy, sizes.crash_bound)
     resume = Resume(parts, unsent, run, sizes.window_lines, ambiguous, shortened_log, sends_unsent=demand.reads_new)
     limits = Limits(sizes.window_lines, options.max_lines, sizes.crash_bound)
     intake = Intake(parts, unsent, run, limits, resume, shortened_log, demand)
     tasks = Tasks(
-        parts, delivery, intake, reconciler, session.preflight.is_well, sizes.concurrency, options.timeout_seconds
+        parts,
+        delivery,
+        intake,
+        reconciler,
+        session.preflight.is_well,
+        sizes.concurrency,
+        options.timeout_seconds,
+        comparing,
     )
-    return Flow(parts, intake, reconciler, unsent, tasks)
+    return Flow(parts, intake, reconciler, unsent, tasks, comparing)
+
+
+def _compare(session: Session, setup: Setup, parts: Parts, *, reads_new: bool) -> Comparing | None:
+    """Let what the target holds be compared with what was sent, if it can be queried."""
+    plan = session.run.plan
+    stored = build_stored(plan.target, plan.credentials) if setup.can_query else None
+    if stored is None:
+        return None
+    if plan.options.is_exact:
+        parts.guard = ExactGuard(stored, parts.sender, parts.stop, parts.runtime)
+    if not reads_new:
+        return None
+    comparing = Comparing(stored, parts.sender, parts.queue, parts.stop, parts.runtime, parts.warn)
+    parts.settlement.add_sink(comparing.take)
+    return comparing

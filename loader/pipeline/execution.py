@@ -63,6 +63,8 @@ class Execution:
             await flow.tasks.run(self._watch)
         if not session.stop.is_requested:
             await flow.reconciler.second_look()
+        if flow.comparing is not None and not session.stop.is_requested:
+            await flow.comparing.finish()
         self._is_through = True
 
     def _announce(self) -> None:

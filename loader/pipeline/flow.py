@@ -8,6 +8,7 @@ from loader.delivery.delivery import Parts
 from loader.delivery.unsent import Unsent
 from loader.pipeline.intake import Intake
 from loader.pipeline.tasks import Tasks
+from loader.reconcile.comparing import Comparing
 from loader.reconcile.reconciler import Reconciler
 
 
@@ -20,3 +21,4 @@ class Flow:
     reconciler: Reconciler
     unsent: Unsent
     tasks: Tasks
+    comparing: Comparing | None = None

@@ -14,7 +14,8 @@ from loader.errors import RunStopped
 from loader.model import Created, Halt, NoResponse, Retry, Updated
 from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
 from loader.reconcile.reconciler import Decision, Policy
-from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
+from loader.reconcile.strategies import ByLookup, BySending, Strategy
+from loader.reconcile.updates import ByUpdateLookup
 from loader.runs.opening import OpenRun
 from loader.targets.base import NoQueryEndpoint, QueryEndpoint
 from loader.targets.registry import build_capability, build_lookup, build_update_lookup
@@ -32,6 +33,8 @@ class Setup:
 
     policy: Policy
     prover: Prover | None = None
+    can_query: bool = False
+    """Whether the table can be queried, as far as it was asked."""
 
 
 async def find_out(session: Session, decision: Decision | None) -> Setup:
@@ -39,14 +42,21 @@ async def find_out(session: Session, decision: Decision | None) -> Setup:
     run, options = session.run, session.run.plan.options
     settings = run.plan.target
     strategy: Strategy | None = None
+    endpoint: QueryEndpoint | NoQueryEndpoint | None = None
     sends_blindly = options.ambiguous == "resend" and not settings.is_update
-    if not sends_blindly and options.ambiguous != "hold" and settings.is_askable:
-        strategy = await _strategy(session)
+    is_asked = not sends_blindly and options.ambiguous != "hold" and settings.is_askable
+    if run.plan.kind.new_capability is not None and (is_asked or options.is_exact):
+        endpoint = await ask_capability(session)
+    if options.is_exact and isinstance(endpoint, NoQueryEndpoint):
+        hint = "go on without --exact: `loader resume RUN --no-exact`; rows of another spelling are then updated"
+        raise RunStopped("answers", f"--exact has to look at each row first, and {endpoint.reason}", hint)
+    if is_asked:
+        strategy = _strategy(session, endpoint)
     accepted = Updated() if settings.is_update else Created(None)
     policy = Policy(options.settle_seconds, strategy, sends_blindly, decision, accepted)
     if strategy is None or not settings.needs_proof or run.notes.is_proved:
-        return Setup(policy)
-    return Setup(policy, _prover(session, strategy))
+        return Setup(policy, can_query=isinstance(endpoint, QueryEndpoint))
+    return Setup(policy, _prover(session, strategy), isinstance(endpoint, QueryEndpoint))
 
 
 def _prover(session: Session, strategy: Strategy) -> Prover:
@@ -56,11 +66,10 @@ def _prover(session: Session, strategy: Strategy) -> Prover:
     return StampProof(strategy, stop, runtime)
 
 
-async def _strategy(session: Session) -> Strategy | None:
+def _strategy(session: Session, endpoint: QueryEndpoint | NoQueryEndpoint | None) -> Strategy | None:
     run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
     if run.plan.kind.new_capability is None:
         return BySending(run.plan.options.max_records, is_in_doubt=True)
-    endpoint = await ask_capability(session)
     if endpoint is None:
         return None
     if target.is_update:

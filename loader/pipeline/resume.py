@@ -7,7 +7,7 @@ doubt, and goes to reconciling.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, groupby
+from itertools import groupby
 
 from loader.checkpoint import AmbiguousLine
 from loader.delivery.delivery import Parts
@@ -15,6 +15,7 @@ from loader.delivery.order import place_of
 from loader.delivery.unsent import Unsent
 from loader.errors import SourceError
 from loader.model import Record, Window
+from loader.pipeline.overtaken import find_overtaken
 from loader.pipeline.shortened_log import ShortenedLog
 from loader.reading.cursor import Cursor
 from loader.reading.lines import Block
@@ -44,6 +45,8 @@ class Resume:
         self._parts = parts
         self._unsent = unsent
         self._log = run.log
+        self._readers = run.readers
+        self._began = parts.runtime.clock()
         self._is_update = run.plan.target.is_update
         self._window_lines = window_lines
         self._ambiguous = ambiguous
@@ -121,7 +124,15 @@ class Resume:
         """Take ambiguous lines into doubt again."""
         rows = [row for row in self._ambiguous if row.source == reader.source]
         if rows and self._is_update:
-            overtaken = self._overtaken(reader, rows)
+            overtaken = find_overtaken(
+                self._log,
+                self._parts.target.shaper,
+                self._window_lines,
+                self._readers,
+                reader.source,
+                rows,
+                self._ambiguous,
+            )
             rows = [row for row in rows if row.line not in overtaken]
         offsets = [row.offset or 0 for row in rows]
         single = WindowBuilder(self._parts.target.shaper, 1, reader.format)
@@ -133,25 +144,14 @@ class Resume:
             await self._parts.queue.room()
             self._doubt(window.records, row.outcome.reason)
 
-    def _overtaken(self, reader: Reader, rows: Sequence[AmbiguousLine]) -> set[int]:
-        """Find the updates behind which another one of the same row was read: to send them again now would undo it."""
-        ambiguous, overtaken = {row.line for row in rows}, set[int]()
-        by_lock: dict[str | None, list[int]] = {}
-        builder = WindowBuilder(self._parts.target.shaper, self._window_lines, reader.format)
-        end = self._log.state.last_intent_end(reader.source)[1]
-        for block in chain(reader.again(reader.cursor(), rows[0].line, rows[0].offset or 0, end), (None,)):
-            for window in builder.flush() if block is None else builder.feed(block):
-                for record in window.records:
-                    if record.number in ambiguous:
-                        by_lock.setdefault(record.lock, []).append(record.number)
-                    else:
-                        overtaken.update(by_lock.pop(record.lock, ()))
-        return overtaken
-
     def _doubt(self, records: Sequence[Record], reason: str) -> None:
-        reconciler = self._parts.reconciler
-        free = self._parts.queue.admit(records, lambda record: reconciler.doubt([record], reason))
-        reconciler.doubt(free, reason)
+        """Doubt records whose answers were lost before this process began: all at once, be their locks free or not."""
+
+        def doubt(some: Sequence[Record]) -> None:
+            age_seconds = self._parts.runtime.clock() - self._began
+            self._parts.reconciler.doubt(some, reason, age_seconds=age_seconds)
+
+        doubt(self._parts.queue.admit(records, lambda record: doubt([record])))
 
     def _reread(self, reader: Reader, cursor: Cursor, window: Window) -> ReadWindow:
         """Read a window's lines again. Errors: SourceError where they are not the lines that were read before."""

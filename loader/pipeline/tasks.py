@@ -16,6 +16,7 @@ from loader.delivery.fast_path import FastPath
 from loader.delivery.worker import Worker
 from loader.errors import LoaderError, SourceError
 from loader.pipeline.intake import Intake
+from loader.reconcile.comparing import Comparing
 from loader.reconcile.reconciler import Reconciler
 from loader.shielded import run_shielded
 
@@ -38,6 +39,7 @@ class Tasks:
         probe: Probe,
         concurrency: int,
         timeout_seconds: float,
+        comparing: Comparing | None = None,
     ) -> None:
         self._parts = parts
         self._reconciler = reconciler
@@ -46,6 +48,7 @@ class Tasks:
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
         self._probe = probe
+        self._comparing = comparing
         self._crash: BaseException | None = None
         self._source_error: SourceError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,6 +64,7 @@ class Tasks:
         reader = self._start(self._intake.run(), "reader")
         prober = self._start(parts.sender.breaker.run(self._probe), "prober")
         ticker = self._start(self._tick(tick, reader), "ticker")
+        comparer = [self._start(self._comparing.run(), "comparer")] if self._comparing is not None else []
         stopped = asyncio.create_task(parts.stop.wait(), name="stopped")
         try:
             await asyncio.wait({reader, stopped}, return_when=asyncio.FIRST_COMPLETED)  # a stop waits for no disk
@@ -72,7 +76,7 @@ class Tasks:
             raise
         finally:
             parts.queue.close()
-            await run_shielded(self._end(reader, [reconciler, *senders], [ticker, prober, stopped]))
+            await run_shielded(self._end(reader, [reconciler, *senders], [ticker, prober, *comparer, stopped]))
         if self._crash is not None:
             raise self._crash
 

@@ -9,12 +9,13 @@ from loader.model import Record, RecordId
 
 @dataclass(slots=True)
 class Doubt:
-    """One ambiguous record. `lost_at` is when its connection died, by the run's clock."""
+    """One ambiguous record. `lost_at` is when its connection died, by the run's clock; `is_refused`: a second sending was."""
 
     record: Record
     reason: str
     lost_at: float
     looks: int = 0
+    is_refused: bool = False
 
 
 PASSING_STATUSES = frozenset({408, 502, 503, 504})

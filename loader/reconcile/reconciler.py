@@ -24,6 +24,7 @@ from loader.delivery.stop import Stop
 from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected, Undecided
 from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
 from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
+from loader.reconcile.updates import conclusions_about
 from loader.runtime import Runtime
 
 Decision: TypeAlias = Literal["accept", "resend"]
@@ -116,6 +117,14 @@ class Reconciler:
             self._wait(doubt, now)
             self._settlement.keep_reason(record, reason)
 
+    def refused(self, records: Sequence[Record], reason: str) -> None:
+        """Take over records whose second sending was refused: it is asked now, and once more after the settle time."""
+        now = self._runtime.clock()
+        for record in records:
+            self._pending.add(place_of(record))
+            self._push(Doubt(record, reason, now, is_refused=True), now)
+            self._settlement.keep_reason(record, reason)
+
     def _wait(self, doubt: Doubt, now: float) -> None:
         strategy = self.strategy
         settled_at = doubt.lost_at + self._settle_seconds
@@ -173,7 +182,7 @@ class Reconciler:
 
     async def _ask(self, strategy: Strategy, batch: Sequence[Doubt]) -> bool:
         """Apply what is learnt of each. False: the target did not answer."""
-        conclusions = await strategy.ask([doubt.record for doubt in batch])
+        conclusions = await conclusions_about(batch, strategy)
         if isinstance(conclusions, Halt):
             self._stop.halt(conclusions)
             return True

@@ -25,11 +25,9 @@ from loader.model import (
     Retry,
     Undecided,
     Unknown,
-    Updated,
 )
-from loader.targets.base import Lookup, LookupAnswer, Side, UpdateLookup
+from loader.targets.base import Lookup, LookupAnswer
 
-SIDES: tuple[Side, Side] = ("old", "new")
 FAULTS_TO_REJECT = 3
 """Three server errors for one record while others succeed: the record is at fault, not the server."""
 
@@ -151,7 +149,7 @@ class ByLookup:
 
 
 class BySending:
-    """Send again: against a unique item of Canbus, or an update that changes nothing when it is applied twice."""
+    """Send again, against a unique item of Canbus."""
 
     can_ask_early = False
 
@@ -167,47 +165,3 @@ class BySending:
     async def ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
         """Say for each record that it may be sent again."""
         return [SendAgain(self._is_in_doubt)] * len(records)
-
-
-class ByUpdateLookup:
-    """Send an idempotent update again; ask about one that touches its own filters, with its old and its new values."""
-
-    can_ask_early = False
-    max_faults = FAULTS_TO_REJECT
-
-    def __init__(self, lookup: UpdateLookup, sender: Sender) -> None:
-        self._lookup = lookup
-        self._sender = sender
-
-    def size_after(self, faults: int) -> int:
-        """Settle one after the other: each may take two questions."""
-        del faults
-        return 1
-
-    async def ask(self, records: Sequence[Record]) -> Sequence[Conclusion] | Halt:
-        """Ask, or say that it may be sent again."""
-        conclusions: list[Conclusion] = []
-        for record in records:
-            conclusion = await self._ask(record) if self._lookup.is_needed(record) else SendAgain(is_in_doubt=False)
-            if isinstance(conclusion, Halt):
-                return conclusion
-            conclusions.append(conclusion)
-        return conclusions
-
-    async def _ask(self, record: Record) -> Conclusion | Halt:
-        rows: list[int] = []
-        for side in SIDES:
-            reply = await self._sender.send(self._lookup.encode(record, side), is_record=False)
-            if isinstance(reply, NoResponse):
-                return AskAgain(reply.error)
-            answer = self._lookup.read(record, side, reply)
-            if isinstance(answer, Halt):
-                return answer
-            self._sender.was_answered(is_useful=not isinstance(answer, Retry | Unknown))
-            if isinstance(answer, Retry | Unknown):
-                return AskAgain(answer.reason)
-            if isinstance(answer, Undecided):
-                return answer
-            rows.append(answer)
-        finding = self._lookup.conclude(*rows)
-        return Known(Updated()) if isinstance(finding, Found) else finding

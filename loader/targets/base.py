@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from loader.columns import Splice
 from loader.model import (
@@ -87,23 +87,89 @@ Side: TypeAlias = Literal["old", "new"]
 """Before and after an update was applied."""
 
 
+class MatchedRows(NamedTuple):
+    """How many rows match filters, and the first of them."""
+
+    total: int
+    rows: tuple[Mapping[str, Any], ...]
+
+
 class UpdateLookup(Protocol):
-    """A harmless question about an update that touches its own filters: how many rows match before it, and after it."""
+    """A harmless question about an ambiguous update: which rows match before it, and after it. It writes nothing.
+
+    `can_ask`: False where the target cannot be queried.
+    """
+
+    can_ask: bool
 
     def is_needed(self, record: Record) -> bool:
         """Say whether an update touches its own filters. Any other may simply be sent again."""
         ...
 
-    def conclude(self, old_rows: int, new_rows: int) -> Finding:
-        """Say what the numbers of rows mean: Found, it was applied; Absent, it was not."""
+    def encode(self, record: Record, side: Side, without: str | None = None) -> Request:
+        """Ask for the rows that match the record's filters: as they stand (old), or with its new values in them (new).
+
+        `without`: leave out this filter.
+        """
         ...
 
-    def encode(self, record: Record, side: Side) -> Request:
-        """Ask how many rows match the record's filters: as they stand (old), or with its new values in them (new)."""
+    def read(self, record: Record, response: Response) -> MatchedRows | Undecided | Retry | Unknown | Halt:
+        """Read the rows. Undecided: the target refuses the question and will again."""
         ...
 
-    def read(self, record: Record, side: Side, response: Response) -> int | Undecided | Retry | Unknown | Halt:
-        """Read the number of rows. Undecided: the target refuses the question and will again."""
+    def conclude(self, record: Record, old: MatchedRows, new: MatchedRows) -> Finding:
+        """Say what the rows of both sides mean: Found, it was applied; Absent, it was not."""
+        ...
+
+    def is_applied(self, record: Record, found: MatchedRows) -> bool:
+        """Say whether one row was found, and holds all new values as they were sent."""
+        ...
+
+    def left_out(self, record: Record) -> Sequence[str]:
+        """Name the filters without which the row can still be sought, one at a time."""
+        ...
+
+
+class Difference(NamedTuple):
+    """What was sent and what a row holds, safe to show."""
+
+    name: str
+    sent: str
+    stored: str
+
+
+class StoredLookup(Protocol):
+    """A harmless question: what the target holds of records that were applied, or what an update would find."""
+
+    max_conditions: int
+    """Of one question; a record has one for each filter."""
+
+    def filters(self, record: Record) -> Mapping[str, Any]:
+        """Return the filters that the update leaves alone; none for a record that was created."""
+        ...
+
+    def is_suspect(self, record: Record) -> bool:
+        """Say whether a filter is one by which databases find other spellings."""
+        ...
+
+    def encode(self, records: Sequence[Record]) -> Request:
+        """Ask for the rows that some updates' filters find."""
+        ...
+
+    def encode_created(self, record: Record, record_id: int | str) -> Request:
+        """Ask for a row that was created."""
+        ...
+
+    def read(self, response: Response) -> MatchedRows | Undecided | Retry | Unknown | Halt:
+        """Read the rows."""
+        ...
+
+    def other_spelling(self, record: Record, found: MatchedRows) -> Difference | None:
+        """Say by which other spelling a record's filters found a row, if no row holds them as they were sent."""
+        ...
+
+    def differences(self, record: Record, row: Mapping[str, Any]) -> Sequence[Difference]:
+        """Say which sent values a row does not hold."""
         ...
 
 

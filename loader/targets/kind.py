@@ -13,7 +13,16 @@ from loader.settings import CredentialForm, Credentials, TargetSettings
 
 if TYPE_CHECKING:
     from loader.redaction import Redactor
-    from loader.targets.base import Capability, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import (
+        Capability,
+        Lookup,
+        NoQueryEndpoint,
+        QueryEndpoint,
+        Shaper,
+        StoredLookup,
+        Target,
+        UpdateLookup,
+    )
 
 
 class Vendor(NamedTuple):
@@ -52,5 +61,7 @@ class Kind(NamedTuple):
     """None: records are not asked for by a question."""
     new_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint, int | None], Lookup | None] | None = None
     new_update_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint], UpdateLookup] | None = None
+    new_stored: Callable[[Any, Redactor], StoredLookup] | None = None
+    """None: what is stored is not compared."""
     new_records: Callable[[Any], Any] | None = None
     """From credentials to the calls that list the rows of a saved filter and delete records; None: there are none."""

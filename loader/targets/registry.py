@@ -17,7 +17,16 @@ from loader.targets.kind import Kind
 from loader.targets.ozari.kinds import OZARI_INSERT, OZARI_UPDATE
 
 if TYPE_CHECKING:
-    from loader.targets.base import Capability, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import (
+        Capability,
+        Lookup,
+        NoQueryEndpoint,
+        QueryEndpoint,
+        Shaper,
+        StoredLookup,
+        Target,
+        UpdateLookup,
+    )
     from loader.targets.canbus.records import CanbusRecords
 
 KINDS = {kind.name: kind for kind in (OZARI_INSERT, OZARI_UPDATE, CANBUS_ADD)}
@@ -68,10 +77,16 @@ def build_lookup(
 def build_update_lookup(
     settings: TargetSettings, credentials: Credentials, endpoint: QueryEndpoint | NoQueryEndpoint
 ) -> UpdateLookup:
-    """Build the question about ambiguous updates that touch their own filters."""
+    """Build the question about ambiguous updates."""
     kind = _checked(settings, credentials)
     assert kind.new_update_lookup is not None  # noqa: S101 -- as above
     return kind.new_update_lookup(settings, Redactor(credentials.secrets), endpoint)
+
+
+def build_stored(settings: TargetSettings, credentials: Credentials) -> StoredLookup | None:
+    """Build the question what the target holds, or None if there is none."""
+    kind = _checked(settings, credentials)
+    return None if kind.new_stored is None else kind.new_stored(settings, Redactor(credentials.secrets))
 
 
 def build_canbus_records(credentials: Credentials) -> CanbusRecords:

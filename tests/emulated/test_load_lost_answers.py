@@ -233,23 +233,37 @@ async def test_updates_are_sent_again(tmp_path: Path, loss: str) -> None:
         }
 
 
-@pytest.mark.parametrize("query", ["on", "off_json"])
 @pytest.mark.parametrize("loss", MIXED)
 async def test_an_update_of_its_own_filters_is_asked_about(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str, query: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
     """Sent again, `K1 becomes L1` would be refused where it was applied: 404, and a lie."""
     monkeypatch.setattr(reconcile, "ASK_AGAIN_SECONDS", 0.2)
-    with running(plan_of(ozari={"query": query})) as emulator:
+    with running(plan_of()) as emulator:
         await run(emulator, INSERT, write(tmp_path / "rows", records_of(COUNT)), tmp_path / "rows.run")
-        faults = lossy(MIXED[loss], "update", 0.2).faults
-        # A probe is an update too, so with the query endpoint off questions are lost as well.
-        emulator.set_faults(*faults if query == "on" else faults[:1])
+        emulator.set_faults(*lossy(MIXED[loss], "update", 0.2).faults)
         lines = [{"filters": {"fcode": f"K{n}"}, "fields": {"fcode": f"L{n}"}} for n in range(1, COUNT + 1)]
         report = await run(emulator, OzariUpdate(TABLE), write(tmp_path / "source", lines), tmp_path / "run")
         assert closes(report)
         assert (report.updated, report.ambiguous, report.rejected) == (COUNT, 0, 0)
         assert {row["fcode"] for row in emulator.rows(TABLE)} == {f"L{n}" for n in range(1, COUNT + 1)}
+
+
+async def test_without_a_query_an_update_of_its_own_filters_is_held_and_nothing_is_asked_by_writing(
+    tmp_path: Path,
+) -> None:
+    """A PATCH that finds a row by a user's value and sets that value rewrites a row that holds it in another spelling."""
+    lost = {"kind": "close", "when": "before", "operations": ["update"], "body_contains": '"K1"', "times": 1}
+    with running(plan_of(ozari={"query": "off_json", "folds": ["case"]})) as emulator:
+        rows = [{"fcode": "k1", "name": "older"}, {"fcode": "K2", "name": "b"}]
+        await run(emulator, INSERT, write(tmp_path / "rows", rows), tmp_path / "rows.run")
+        emulator.set_faults(*plan_of(lost).faults)
+        lines = [{"filters": {"fcode": f"K{n}"}, "fields": {"fcode": f"L{n}"}} for n in (1, 2)]
+        report = await run(emulator, OzariUpdate(TABLE), write(tmp_path / "source", lines), tmp_path / "run")
+        assert closes(report)
+        assert (report.updated, report.ambiguous, ambiguous_of(tmp_path / "run")) == (1, 1, [1])
+        assert {row["fcode"] for row in emulator.rows(TABLE)} == {"k1", "L2"}
+        assert len(facts(emulator, "update")) == 2
 
 
 @pytest.mark.parametrize("is_lossy", [False, True], ids=["latency", "latency and lost answers"])

@@ -354,21 +354,21 @@ DOUBT = (
     bug(
         "updates out of order",
         "Updates of one row do not wait for each other, so an earlier one that is sent again may win.",
-        Edit("loader/targets/ozari/update.py", "lock=lock_of(filters)", "lock=None"),
+        Edit("loader/targets/ozari/update.py", "lock=row_lock(filters, new)", "lock=None"),
         by=(LOST + "::test_equal_filters_go_in_source_order",),
     ),
     bug(
         "locks removed",
         "Whoever shares a lock goes out together: equal keys and equal filters alike.",
-        Edit("loader/delivery/queue.py", "        if lock in self._locked:\n", "        if False:\n"),
+        Edit("loader/delivery/locks.py", "            if key in held:\n", "            if False:\n"),
         by=(LOST + "::test_equal_filters_go_in_source_order",),
     ),
     bug(
         "an update of its own filters sent again",
         "An update that no longer matches its own row once it was applied is repeated, and refused or worse.",
         Edit(
-            "loader/reconcile/strategies.py",
-            "await self._ask(record) if self._lookup.is_needed(record) else SendAgain(is_in_doubt=False)",
+            "loader/reconcile/updates.py",
+            "await self._ask(record) if self._lookup.is_needed(record) else SendAgain(is_in_doubt=True)",
             "SendAgain(is_in_doubt=False)",
         ),
         by=(LOST + "::test_an_update_of_its_own_filters_is_asked_about",),

@@ -30,6 +30,8 @@ from loader.settings import (
 from tests.simulation.network import Outage, Weather
 
 Kind: TypeAlias = Literal["insert", "update", "add"]
+Naming: TypeAlias = Literal["one", "two", "spelt"]
+"""How updates name a row: by its code, by its code or another column, or by its code in several spellings that are equal."""
 Blow: TypeAlias = Literal["process", "power", "signal", "signals", "cancel", "cancels", "stall", "nap"]
 """A nap: the process is stopped while it drains after a signal, and goes on when all its timeouts are over."""
 
@@ -76,6 +78,7 @@ class Case:
     troubles: tuple[Trouble, ...]
     sizes: Sizes
     window_lines: int
+    naming: Naming = "one"
 
     @property
     def is_exact(self) -> bool:
@@ -96,7 +99,8 @@ def draw_case(seed: int) -> Case:
     target, credentials = _target(kind, draw)
     settle = draw.choice([5.0, 10.0, 30.0])
     options = _options(kind, target, settle, count, draw)
-    lines, markers = _lines(target, count, draw)
+    naming = _naming(target, Random(f"naming {seed}"))
+    lines, markers = _lines(target, count, draw, naming)
     mean = draw.choice([0.001, 0.01, 0.05])
     is_calm = draw.random() < 0.15
     weather = Weather(mean) if is_calm else _weather(mean, draw)
@@ -112,7 +116,7 @@ def draw_case(seed: int) -> Case:
         target,
         credentials,
         options,
-        _plan(kind, target, settle, is_calm, draw),
+        _plan(kind, target, settle, is_calm, draw, naming),
         weather,
         tuple(lines),
         markers,
@@ -120,7 +124,14 @@ def draw_case(seed: int) -> Case:
         tuple(troubles),
         SMALL if draw.random() < 0.6 else Sizes(),
         draw.choice([1, 3, 8, 16, 64]),
+        naming,
     )
+
+
+def _naming(target: TargetSettings, draw: Random) -> Naming:
+    if not isinstance(target, OzariUpdate):
+        return "one"
+    return draw.choice(["one", "spelt"] if target.match else ["one", "two", "two", "spelt"])
 
 
 def _target(kind: Kind, draw: Random) -> tuple[TargetSettings, Credentials]:
@@ -159,7 +170,7 @@ def _options(kind: Kind, target: TargetSettings, settle: float, count: int, draw
     )
 
 
-def _lines(target: TargetSettings, count: int, draw: Random) -> tuple[list[bytes], dict[int, str]]:
+def _lines(target: TargetSettings, count: int, draw: Random, naming: Naming) -> tuple[list[bytes], dict[int, str]]:
     lines, markers = [], {}
     has_faults = draw.random() < 0.3
     for number in range(1, count + 1):
@@ -171,11 +182,11 @@ def _lines(target: TargetSettings, count: int, draw: Random) -> tuple[list[bytes
             lines.append(draw.choice([b"", b"  ", b"\t"]))
         else:
             markers[number] = f"name {number}"
-            lines.append(line_of(target, number, draw))
+            lines.append(line_of(target, number, draw, naming))
     return lines, markers
 
 
-def line_of(target: TargetSettings, number: int, draw: Random) -> bytes:
+def line_of(target: TargetSettings, number: int, draw: Random, naming: Naming = "one") -> bytes:
     """Write a record's line. Updates of one row come again and again."""
     name, value = f"name {number}", dict[str, Any]()
     match target:
@@ -185,18 +196,32 @@ def line_of(target: TargetSettings, number: int, draw: Random) -> bytes:
             value = {"fcode": f"K{number}", "fname": name}
         case OzariUpdate():
             row = f"K{draw.randint(1, MOST_ROWS)}"
-            value = (
-                {"fcode": row, "fname": name}
-                if target.match
-                else {"filters": {"fcode": row}, "fields": {"fname": name}}
-            )
+            filters = _filters(row, number, naming)
+            value = {**filters, "fname": name} if target.match else {"filters": filters, "fields": {"fname": name}}
     return json.dumps(value).encode()
+
+
+def _filters(row: str, number: int, naming: Naming) -> dict[str, Any]:
+    """Name a row. A second set of fields comes now and then, in some worlds late."""
+    draw = Random(f"filters {row} {number}")
+    if naming == "two" and number > 5 and draw.random() < 0.3:
+        return {"fext": f"E{row[1:]}"}
+    if naming == "spelt":
+        return {"fcode": draw.choice([row, row.lower(), f"{row} ", f"\uff2b{row[1:]}"])}
+    return {"fcode": row}
+
+
+def row_of(filters: dict[str, Any]) -> str:
+    """Say which row filters name."""
+    name: str = filters.get("fcode") or filters["fext"]
+    return "K" + name.strip()[1:]
 
 
 def _old_rows(kind: Kind, markers: dict[int, str], draw: Random) -> list[dict[str, Any]]:
     """Rows that the table has before the run: those to be updated, or older ones with keys of ours."""
     if kind == "update":
-        return [{"fcode": f"K{row}", "fname": "old"} for row in range(1, MOST_ROWS + 1) if draw.random() < 0.95]
+        rows = [row for row in range(1, MOST_ROWS + 1) if draw.random() < 0.95]
+        return [{"fcode": f"K{row}", "fext": f"E{row}", "fname": "old"} for row in rows]
     if kind == "insert" and draw.random() < 0.3:
         return [{"fcode": f"K{number}", "fname": "old"} for number in markers if draw.random() < 0.3]
     return []
@@ -248,7 +273,7 @@ def _trouble(kind: Kind, count: int, draw: Random) -> Trouble:
 # --- the target ---------------------------------------------------------------------------------------------------------
 
 
-def _plan(kind: Kind, target: TargetSettings, settle: float, is_calm: bool, draw: Random) -> Plan:
+def _plan(kind: Kind, target: TargetSettings, settle: float, is_calm: bool, draw: Random, naming: Naming) -> Plan:
     late = LATE_SHARE * settle
     values: dict[str, Any] = {"seed": draw.randint(0, 2**31)}
     faults = [] if is_calm else _faults(kind, late, draw)
@@ -284,6 +309,7 @@ def _plan(kind: Kind, target: TargetSettings, settle: float, is_calm: bool, draw
             "insert_status": draw.choice([200, 201]),
             "echo": draw.choice(["as_sent", "as_sent", "trim", "text", "blank_null"]),
             "read_delay_seconds": lag,
+            **({"folds": ["case", "width", "blanks"]} if naming == "spelt" else {}),
             **limits,
         }
     return parse_plan(json.dumps(values).encode(), is_json=True)

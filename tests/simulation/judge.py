@@ -14,7 +14,7 @@ from loader.emulator.tables import Tables
 from loader.model import Ambiguous, Created, Outcome, Rejected, Updated
 from loader.reconcile.reconciler import UNPROVED
 from loader.report.report import Report
-from tests.simulation.cases import APP, TABLE, Case
+from tests.simulation.cases import APP, TABLE, Case, row_of
 
 REFUSALS = {"400", "409", "413", "422", "500", "502", "503", "504", "520", "408"}
 """Statuses with which a fault plan may have a good update refused, or which came three times."""
@@ -140,7 +140,7 @@ def _updates(
         if marker is None:
             continue
         body = orjson.loads(lines[line - 1])
-        code = body.get("filters", body)["fcode"]
+        code = row_of(body.get("filters", body))
         if code not in values:
             if not isinstance(outcome, Ambiguous) and not (
                 isinstance(outcome, Rejected) and outcome.code in {"404", *REFUSALS}

@@ -437,7 +437,7 @@ class Lives:
         """Let the source grow, after whole lines."""
         first = len(self.lines) + 1
         for number in range(first, first + count):
-            self.lines.append(line_of(self.case.target, number, self.draw))
+            self.lines.append(line_of(self.case.target, number, self.draw, self.case.naming))
             self.markers[number] = f"name {number}"
         is_open = not self.source.read_bytes().endswith(b"\n")
         with self.source.open("ab") as file:

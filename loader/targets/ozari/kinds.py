@@ -11,7 +11,7 @@ from loader.targets.kind import Kind, Vendor
 
 if TYPE_CHECKING:
     from loader.redaction import Redactor
-    from loader.targets.base import Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, StoredLookup, Target, UpdateLookup
     from loader.targets.ozari.insert import OzariInsertShaper
     from loader.targets.ozari.lookup import OzariCapability
     from loader.targets.ozari.update import OzariUpdateShaper
@@ -118,10 +118,15 @@ def _update_lookup(
     settings: OzariUpdate, redactor: Redactor, endpoint: QueryEndpoint | NoQueryEndpoint
 ) -> UpdateLookup:
     from loader.targets.base import QueryEndpoint
-    from loader.targets.ozari.update_lookup import OzariUpdateProbe, OzariUpdateQuery
+    from loader.targets.ozari.update_lookup import OzariUpdateQuery
 
-    is_query = isinstance(endpoint, QueryEndpoint)
-    return OzariUpdateQuery(settings.table, redactor) if is_query else OzariUpdateProbe(settings.table, redactor)
+    return OzariUpdateQuery(settings.table, redactor, can_ask=isinstance(endpoint, QueryEndpoint))
+
+
+def _stored(settings: OzariInsert | OzariUpdate, redactor: Redactor) -> StoredLookup:
+    from loader.targets.ozari.stored import OzariStored
+
+    return OzariStored(settings.table, redactor, is_update=settings.is_update)
 
 
 OZARI = Vendor(
@@ -144,6 +149,7 @@ OZARI_INSERT = Kind(
     new_target=_insert_target,
     new_capability=_capability,
     new_lookup=_lookup,
+    new_stored=_stored,
 )
 OZARI_UPDATE = Kind(
     name="ozari update",
@@ -157,4 +163,5 @@ OZARI_UPDATE = Kind(
     new_target=_update_target,
     new_capability=_capability,
     new_update_lookup=_update_lookup,
+    new_stored=_stored,
 )

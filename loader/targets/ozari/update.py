@@ -7,7 +7,7 @@ the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -34,7 +34,8 @@ from loader.targets.answers import error_text, read_object
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
-from loader.targets.values import is_equal, lock_text
+from loader.targets.row_locks import row_lock
+from loader.targets.values import is_equal
 
 BODY = b'{"filters":%b,"fields":%b}'
 PARTS = frozenset({"filters", "fields"})
@@ -64,7 +65,7 @@ class OzariUpdateShaper:
         fault = self._fault_of(filters, new)
         if fault is not None:
             return fault
-        return Record(source, number, offset, body, lock=lock_of(filters))
+        return Record(source, number, offset, body, lock=row_lock(filters, new))
 
     def _split(self, fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes] | Rejected:
         filters = {name: fields[name] for name in self._match if name in fields}
@@ -106,9 +107,13 @@ class OzariUpdateTarget:
     def interpret(self, chunk: Chunk, response: Response) -> Verdict:
         """Read the answer. `matched` tells "no row" from "no table" (apis.md 1.4)."""
         (record,) = chunk.records
-        if response.status == 404:
+        if response.status in (404, 409):
             body = read_object(response)
-            if body is not None and "matched" in body:
+            has_matched = body is not None and "matched" in body
+            if chunk.in_doubt and (has_matched or response.status == 409):
+                text = error_text(body, response.status, self._redactor)
+                return Unknown(f"sent twice; the second time it was refused: {text}", response.status, is_refusal=True)
+            if response.status == 404 and has_matched:
                 return Settled((Rejected("target", "404", error_text(body, 404, self._redactor)),))
         if response.status not in (200, 201):
             return ozari.refusal(response, self._table, self._redactor)
@@ -153,11 +158,6 @@ def _read_parts(fields: dict[str, Any], data: bytes) -> tuple[dict[str, Any], di
         return Rejected("map", "object", SHAPE)
     raw = {member.name: data[member.value_start : member.value_end] for member in members(data)}
     return filters, new, BODY % (raw["filters"], raw["fields"])
-
-
-def lock_of(filters: Mapping[str, Any]) -> str:
-    """Return the lock of a set of filters: the same for all that may select the same row by equal filters, in any order."""
-    return "\n".join(sorted(f"{name.casefold()}={lock_text(value)}" for name, value in filters.items()))
 
 
 def touches_its_filters(record: Record) -> bool:

@@ -111,7 +111,7 @@ def test_every_option_of_the_contract_stands_where_it_belongs() -> None:
     insert, update = options_of("ozari", "insert"), options_of("ozari", "update")
     add, resume = options_of("canbus", "add"), options_of("resume")
     assert set(insert) == {*LOAD_NAMES, "table", "stamp", "unique"}
-    assert set(update) == {*LOAD_NAMES, "table", "match"}
+    assert set(update) == {*LOAD_NAMES, "table", "match", "exact"}
     assert set(add) == {*LOAD_NAMES, "user", "stamp", "unique", "max_records", "max_bytes"}
     assert set(resume) == set(RESUME_NAMES)
     assert set(OPTIONS) == set(insert) | set(update) | set(add) | {"filter"}

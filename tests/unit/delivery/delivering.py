@@ -24,8 +24,13 @@ class Doubted:
 
     taken: list[tuple[list[int], str, int | None]] = field(default_factory=list)
 
-    def doubt(self, records: Sequence[Record], reason: str, status: int | None = None) -> None:
+    def doubt(
+        self, records: Sequence[Record], reason: str, status: int | None = None, age_seconds: float = 0.0
+    ) -> None:
         self.taken.append(([record.number for record in records], reason, status))
+
+    def refused(self, records: Sequence[Record], reason: str) -> None:
+        self.taken.append(([record.number for record in records], reason, None))
 
 
 class Delivering:

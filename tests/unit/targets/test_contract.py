@@ -52,7 +52,7 @@ from loader.settings import (
     Secret,
     TargetSettings,
 )
-from loader.targets.base import Identity, LookupAnswer, NoQueryEndpoint, QueryEndpoint, Target
+from loader.targets.base import Identity, LookupAnswer, MatchedRows, NoQueryEndpoint, QueryEndpoint, Target
 from loader.targets.registry import (
     KINDS,
     build_canbus_records,
@@ -246,9 +246,9 @@ def lookups(case: Case, chunk: Chunk, response: Response) -> list[object]:
     for endpoint in (QueryEndpoint(3), NoQueryEndpoint("")):
         if isinstance(case.settings, OzariUpdate):
             update = build_update_lookup(case.settings, case.credentials, endpoint)
-            rows = update.read(chunk.records[0], "new", response)
-            assert isinstance(rows, int | Undecided | Retry | Unknown | Halt)
-            shown.append(rows)
+            rows = update.read(chunk.records[0], response)
+            assert isinstance(rows, MatchedRows | Undecided | Retry | Unknown | Halt)
+            shown.append(rows.total if isinstance(rows, MatchedRows) else rows)  # the rows are compared, not shown
         elif lookup := build_lookup(case.settings, case.credentials, endpoint, 3):
             found = lookup.read(chunk.records, response)
             shown.append(found)

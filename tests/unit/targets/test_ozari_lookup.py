@@ -11,8 +11,7 @@ import pytest
 from loader.model import Absent, Finding, Found, Halt, Record, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariInsert, OzariUpdate, Secret
-from loader.targets.base import Lookup, LookupAnswer, NoQueryEndpoint, QueryEndpoint, Side
-from loader.targets.ozari.update_lookup import conclude
+from loader.targets.base import Lookup, LookupAnswer, MatchedRows, NoQueryEndpoint, QueryEndpoint, Side, UpdateLookup
 from loader.targets.registry import build_capability, build_lookup, build_target, build_update_lookup
 
 CREDENTIALS = OzariCredentials(Secret("tok-123"))
@@ -281,13 +280,17 @@ UPDATE = OzariUpdate("tcust")
 LINE = b'{"filters":{"fid":4,"fcode":"old","fnull":null},"fields":{"FCODE":"caf\\u00e9","fname":"x"}}'
 
 
+def update_lookup() -> UpdateLookup:
+    return build_update_lookup(UPDATE, CREDENTIALS, QUERY)
+
+
 @pytest.mark.parametrize("side, code", [("old", "old"), ("new", "café")])
-def test_the_two_questions_by_query(side: Side, code: str) -> None:
+def test_the_two_questions_about_an_update(side: Side, code: str) -> None:
     (record,) = records_of(UPDATE, LINE)
-    request = build_update_lookup(UPDATE, CREDENTIALS, QUERY).encode(record, side)
+    request = update_lookup().encode(record, side)
     body = json.loads(request.body)
     assert request.path == "/integration/tables/tcust/query"
-    assert (body["select"], body["per_page"]) == (["fid"], 1)
+    assert (body["select"], body["per_page"]) == (["fid", "fcode", "fnull", "FCODE", "fname"], 2)
     assert body["filters"]["and"] == [
         {"field": "fid", "op": "eq", "value": 4},
         {"field": "fcode", "op": "eq", "value": code},
@@ -295,42 +298,87 @@ def test_the_two_questions_by_query(side: Side, code: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("side, code", [("old", "old"), ("new", "café")])
-def test_the_two_questions_by_probe(side: Side, code: str) -> None:
+def test_a_filter_can_be_left_out_unless_it_is_the_only_one() -> None:
     (record,) = records_of(UPDATE, LINE)
-    request = build_update_lookup(UPDATE, CREDENTIALS, NO_QUERY).encode(record, side)
-    assert (request.method, request.path) == ("PATCH", "/integration/tables/tcust/records/single")
-    assert json.loads(request.body) == {
-        "filters": {"fid": 4, "fcode": code, "fnull": None},
-        "fields": {"fcode": code},
-    }
+    lookup = update_lookup()
+    assert lookup.left_out(record) == ["fid", "fcode", "fnull"]
+    body = json.loads(lookup.encode(record, "old", "fcode").body)
+    assert [condition["field"] for condition in body["filters"]["and"]] == ["fid", "fnull"]
+    (single,) = records_of(UPDATE, b'{"filters":{"a":1},"fields":{"b":1}}')
+    assert not lookup.left_out(single)
 
 
-@pytest.mark.parametrize("endpoint", [QUERY, NO_QUERY])
+def test_without_the_query_endpoint_nothing_is_asked_that_would_write() -> None:
+    assert not build_update_lookup(UPDATE, CREDENTIALS, NO_QUERY).can_ask
+
+
 @pytest.mark.parametrize(
-    "by_query, by_probe, expected",
+    "response, expected",
     [
-        (rows({"fid": 1}, total=5), matched(409, 5), 5),
-        (rows(), matched(404, 0), 0),
-        (rows({"fid": 1}), matched(200, 1), 1),
-        (answer(200, b"{}"), matched(200, 7), Unknown),
-        (answer(400, b""), answer(400, b""), Undecided),
-        (answer(429, b""), answer(429, b""), Retry),
-        (answer(401, b""), answer(401, b""), Halt),
+        (rows({"fid": 1}, total=5), 5),
+        (rows(), 0),
+        (rows({"fid": 1}), 1),
+        (rows({"fid": 1}, total=0), Unknown),
+        (answer(200, b"{}"), Unknown),
+        (answer(400, b""), Undecided),
+        (answer(429, b""), Retry),
+        (answer(401, b""), Halt),
     ],
 )
-def test_how_many_rows_match(
-    endpoint: QueryEndpoint | NoQueryEndpoint, by_query: Response, by_probe: Response, expected: object
-) -> None:
+def test_how_many_rows_match(response: Response, expected: object) -> None:
     (record,) = records_of(UPDATE, LINE)
-    lookup = build_update_lookup(UPDATE, CREDENTIALS, endpoint)
-    found = lookup.read(record, "new", by_query if endpoint is QUERY else by_probe)
-    assert isinstance(found, expected) if isinstance(expected, type) else found == expected
+    found = update_lookup().read(record, response)
+    if isinstance(expected, type):
+        assert isinstance(found, expected)
+    else:
+        assert isinstance(found, MatchedRows)
+        assert found.total == expected
+
+
+def matched_rows(total: int, *some: dict[str, Any]) -> MatchedRows:
+    return MatchedRows(total, some)
+
+
+RENAME = b'{"filters":{"fk":"abc"},"fields":{"fk":"ABC","n":1}}'
+BEFORE, AFTER, OTHER = (
+    {"fid": 7, "fk": "abc", "n": 0},
+    {"fid": 7, "fk": "ABC", "n": 1},
+    {"fid": 7, "fk": "Abc", "n": 0},
+)
 
 
 @pytest.mark.parametrize(
     "old, new, kind",
-    [(0, 1, Found), (1, 0, Absent), (0, 0, Undecided), (1, 1, Undecided), (0, 2, Undecided), (2, 0, Undecided)],
+    [
+        (matched_rows(0), matched_rows(1, AFTER), Found),
+        (matched_rows(1, BEFORE), matched_rows(0), Absent),
+        (matched_rows(0), matched_rows(0), Undecided),
+        (matched_rows(0), matched_rows(2, AFTER, BEFORE), Undecided),
+        (matched_rows(2, AFTER, BEFORE), matched_rows(0), Undecided),
+        (matched_rows(1, BEFORE), matched_rows(1, BEFORE | {"fid": 8}), Undecided),
+        # one row, where spelling does not count
+        (matched_rows(1, AFTER), matched_rows(1, AFTER), Found),
+        (matched_rows(1, BEFORE), matched_rows(1, BEFORE), Absent),
+        (matched_rows(1, OTHER), matched_rows(1, OTHER), Undecided),
+    ],
 )
-def test_what_the_two_numbers_prove(old: int, new: int, kind: type) -> None:
-    assert isinstance(conclude(old, new), kind)
+def test_what_the_rows_of_both_sides_prove(old: MatchedRows, new: MatchedRows, kind: type) -> None:
+    (record,) = records_of(UPDATE, RENAME)
+    assert isinstance(update_lookup().conclude(record, old, new), kind)
+
+
+@pytest.mark.parametrize(
+    "found, is_applied",
+    [
+        (matched_rows(1, AFTER), True),
+        (matched_rows(1, {"fid": "7", "FK": "ABC", "N": "1"}), True),
+        (matched_rows(1, BEFORE), False),
+        (matched_rows(1, {"fid": 7, "fk": "ABC"}), False),
+        (matched_rows(2, AFTER, AFTER), False),
+        (matched_rows(1), False),
+        (matched_rows(0), False),
+    ],
+)
+def test_whether_a_row_holds_all_new_values(found: MatchedRows, is_applied: bool) -> None:
+    (record,) = records_of(UPDATE, RENAME)
+    assert update_lookup().is_applied(record, found) is is_applied
