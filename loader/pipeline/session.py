@@ -53,7 +53,7 @@ class Session:
         options = run.plan.options
         self.run, self.stop, self.runtime, self.observer = run, stop, runtime, observer
         self.warnings: dict[str, None] = {}
-        self.target = build_target(run.plan.target, run.plan.credentials, run.info.run)
+        self.target = build_target(run.plan.target, run.plan.credentials, run.info.run, form=run.info.stamp_form)
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)
         self.throttle = new_throttle(options, run.notes.rate, runtime)

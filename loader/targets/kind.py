@@ -14,6 +14,7 @@ from loader.settings import CredentialForm, Credentials, TargetSettings
 if TYPE_CHECKING:
     from loader.redaction import Redactor
     from loader.targets.base import Capability, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.stamp_form import StampForm
 
 
 class Vendor(NamedTuple):
@@ -44,8 +45,8 @@ class Kind(NamedTuple):
     """See that every name in the settings can be one. Pure. Errors: UsageError."""
     label: Callable[[Any, Any], str]
     """From settings and credentials (None: a dry run without any) to what tells run directories of one source apart."""
-    new_shaper: Callable[[Any, str, Redactor], Shaper]
-    """From settings, run id and redactor."""
+    new_shaper: Callable[[Any, str, Redactor, StampForm], Shaper]
+    """From settings, run id, redactor and the form of the run's stamps."""
     new_target: Callable[[Any, Any], Target]
     """From the kind's own shaper and credentials."""
     new_capability: Callable[[Any, Redactor], Capability] | None = None

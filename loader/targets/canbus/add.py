@@ -43,6 +43,7 @@ from loader.targets.base import Identity
 from loader.targets.canbus.api import Envelope, halt_of, is_authentic, read_metadata
 from loader.targets.canbus.records import CanbusRecords
 from loader.targets.canbus.results import DUPLICATE, read_results
+from loader.targets.stamp_form import EARLIER_FORM, StampForm
 from loader.targets.stamps import Stamps
 from loader.targets.values import lock_text
 
@@ -79,10 +80,10 @@ class CanbusAddShaper:
     max_records = MAX_RECORDS
     body_overhead_bytes = len(b'{"add":[]}')
 
-    def __init__(self, settings: CanbusAdd, run_id: str) -> None:
+    def __init__(self, settings: CanbusAdd, run_id: str, form: StampForm = EARLIER_FORM) -> None:
         self.settings = settings
         self._key = settings.key
-        self._stamps = None if settings.stamp is None else Stamps(settings.stamp, run_id)
+        self._stamps = None if settings.stamp is None else Stamps(settings.stamp, run_id, form)
         self._is_unique = settings.is_unique
         self._user = b"" if settings.user is None else b"{%b:%b," % (orjson.dumps(USER), orjson.dumps(settings.user))
         self.splice = self._splice() if self._user and self._key is None else None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loader.targets.ozari.insert import OzariInsertShaper
     from loader.targets.ozari.lookup import OzariCapability
     from loader.targets.ozari.update import OzariUpdateShaper
+    from loader.targets.stamp_form import StampForm
 
 BASE_URL = "https://api.ozari.co.il"
 """[D] OZ-intro, OZ-zap: without a trailing slash."""
@@ -52,10 +53,10 @@ def _check_insert(settings: OzariInsert) -> None:
     check_field("--stamp", settings.stamp)
 
 
-def _insert_shaper(settings: OzariInsert, run_id: str, redactor: Redactor) -> Shaper:
+def _insert_shaper(settings: OzariInsert, run_id: str, redactor: Redactor, form: StampForm) -> Shaper:
     from loader.targets.ozari.insert import OzariInsertShaper
 
-    return OzariInsertShaper(settings, run_id, redactor)
+    return OzariInsertShaper(settings, run_id, redactor, form)
 
 
 def _insert_target(shaper: OzariInsertShaper, credentials: OzariCredentials) -> Target:
@@ -102,7 +103,7 @@ def _check_update(settings: OzariUpdate) -> None:
         raise UsageError("a field is named twice by --match", "name each field once")
 
 
-def _update_shaper(settings: OzariUpdate, _run_id: str, redactor: Redactor) -> Shaper:
+def _update_shaper(settings: OzariUpdate, _run_id: str, redactor: Redactor, _form: StampForm) -> Shaper:
     from loader.targets.ozari.update import OzariUpdateShaper
 
     return OzariUpdateShaper(settings, redactor)
