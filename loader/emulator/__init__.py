@@ -5,6 +5,7 @@
     canbus*     Canbus' API                 effects     what a fault does to an answer
     tables      the rows, in SQLite         limits      access limits
     switches    every undocumented fact     journal     what happened
+    columns     Ozari's tables and columns  backups     a target that goes back
 
 Both APIs are written from apis.md alone, so that emulator and client cannot agree on the same mistake.
 """

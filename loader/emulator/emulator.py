@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
+from loader.emulator.backups import Backup
 from loader.emulator.engine import Engine, Ticket
 from loader.emulator.faults import Fault
 from loader.emulator.journal import Journal
@@ -123,6 +124,15 @@ class Emulator:
     def set_faults(self, *rules: Fault) -> None:
         """Put other fault rules in place of the plan's. From any thread."""
         self.engine.set_faults(rules)
+
+    def back_up(self) -> Backup:
+        """Copy all rows as they are now. From any thread."""
+        return Backup(self.tables)
+
+    def go_back(self, backup: Backup) -> None:
+        """Let the service go back to a backup. From any thread, while no request is under way."""
+        backup.put_back(self.tables)
+        self.engine.read_tables()
 
     def close(self) -> None:
         """Close the database. Nothing can be read any more."""

@@ -13,6 +13,7 @@ from email.utils import formatdate
 from random import Random
 
 from loader.emulator import effects
+from loader.emulator.backups import keep_first
 from loader.emulator.canbus.handler import Canbus
 from loader.emulator.effects import Effect
 from loader.emulator.faults import (
@@ -24,6 +25,7 @@ from loader.emulator.faults import (
     Echo,
     ExtraAnswer,
     Fault,
+    GoBack,
     Hang,
     LateCommit,
     Malformed,
@@ -70,15 +72,20 @@ class Engine:
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
+        self._tables = tables
         self._journal = journal
         self._clock = clock
         self._steady = steady
         self._random = Random(plan.seed)  # noqa: S311 - a run has to repeat, not to be unguessable
         self._draws = Draws(plan.faults, self._random)
-        self._ozari = Ozari(plan.ozari, tables, clock)
-        self._canbus = Canbus(plan.canbus, tables, clock, self._random)
+        self.read_tables()
         self._limits = {"ozari": Limits(plan.ozari.rate_limit), "canbus": Limits(plan.canbus.rate_limit)}
         self._before: dict[tuple[Api, Operation], Answer] = {}
+
+    def read_tables(self) -> None:
+        """Begin with the rows as they are, as after a restart of the service."""
+        self._ozari = Ozari(self.plan.ozari, self._tables, self._clock)
+        self._canbus = Canbus(self.plan.canbus, self._tables, self._clock, self._random)
 
     def set_faults(self, rules: tuple[Fault, ...]) -> None:
         """Put other rules in place of the plan's, counting from nothing. May be called from any thread."""
@@ -165,6 +172,9 @@ class Engine:
 
     def _perform_fault(self, ticket: Ticket, fault: Fault) -> tuple[Effect, Answer | None]:
         call = ticket.call
+        if isinstance(fault, GoBack):
+            keep_first(self._tables, fault.keep_rows)
+            self.read_tables()
         if isinstance(fault, LateCommit):
             return Effect(ending=fault.ending, late_seconds=fault.seconds), None
         if isinstance(fault, Reset | Close | Hang):

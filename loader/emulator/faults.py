@@ -152,6 +152,15 @@ class Trickle(Rule, frozen=True, kw_only=True, tag="trickle"):
     of: Literal["body", "interim"] = "body"
 
 
+class GoBack(Rule, frozen=True, kw_only=True, tag="go_back"):
+    """Put every table back to its first rows before the request is carried out: a backup from then.
+
+    The numbering of new rows goes back too. What was updated since stays.
+    """
+
+    keep_rows: Annotated[int, Meta(ge=0)] = 0
+
+
 Fault: TypeAlias = (
     Latency
     | StatusFault
@@ -166,6 +175,7 @@ Fault: TypeAlias = (
     | ExtraAnswer
     | Malformed
     | Trickle
+    | GoBack
 )
 
 

@@ -11,12 +11,15 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from loader.emulator.columns import OzariTable
+
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Status: TypeAlias = Annotated[int, Meta(ge=200, le=599)]
 Check: TypeAlias = Literal["auth", "table_name", "body", "fields", "primary_key", "table"]
 CHECKS: tuple[Check, ...] = ("auth", "table_name", "body", "fields", "primary_key", "table")
+Fold: TypeAlias = Literal["case", "accents", "width", "kana", "blanks"]
 ItemType: TypeAlias = Literal[
     "Text", "Number", "RichText", "Date", "Time", "DateTime", "Radio", "Pulldown", "Checkbox",
     "Table", "AppLink", "Attachment", "User", "Organization",
@@ -59,43 +62,6 @@ class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.per_second if self.per_second is not None else (self.per_minute or 0.0) / 60.0
 
 
-class OzariField(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One column of a table. `is_visible` is the form flag that Get Fields filters by ([D] OZ-fields)."""
-
-    name: str
-    label: str = ""
-    order: int | None = None
-    is_visible: bool = True
-    is_unique: bool = False
-    is_required: bool = False
-    max_length: Count | None = None
-
-
-class OzariTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table. `is_closed`: credential tables answer the query endpoint with 403 ([D] OZ-query)."""
-
-    label: str = ""
-    labels: dict[str, str] = {}
-    fields: tuple[OzariField, ...] = ()
-    is_closed: bool = False
-
-
-def _fields(*names: str, hidden: tuple[str, ...] = ("fstamp",)) -> tuple[OzariField, ...]:
-    shown = tuple(OzariField(name=name, label=name) for name in names)
-    return shown + tuple(OzariField(name=name, is_visible=False) for name in hidden)
-
-
-DEFAULT_TABLES = {
-    "tcust": OzariTable(label="Customers", fields=_fields("fname", "fcity", "fphone", "femail", "fda", "fnote")),
-    "tcity": OzariTable(label="Cities", fields=_fields("name", "lat", "lng", "country", "admin1", "admin2")),
-    "tparts": OzariTable(label="Parts", fields=_fields("fpart", "fname", "fprice", "fqty")),
-    "tpostal": OzariTable(
-        label="Postal codes",
-        fields=_fields("jisx0402", "postal_code", "prefecture", "city", "neighborhood", "note"),
-    ),
-}
-
-
 class OzariSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The undocumented facts of Ozari (apis.md 1.1 to 1.6, part 5, part 6)."""
 
@@ -121,16 +87,30 @@ class OzariSwitches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether `eq null` finds the rows that hold null; in SQL nothing equals null."""
     unsorted_order: Literal["id", "reversed", "random"] = "id"
     collation: Literal["exact", "loose"] = "exact"
-    """loose: strings are equal without regard to case and trailing spaces."""
+    """loose: strings are equal without regard to case and trailing spaces. The same as folds = ["case", "blanks"]."""
+    folds: tuple[Fold, ...] = ()
+    """What strings are equal without regard to, in filters, in queries and in unique columns (`ozari.folds`)."""
+    number_compare: Literal["forms", "leading"] = "forms"
+    """How a number compares with text: by its usual text, or ("leading", as MySQL) with the number that the text begins
+    with, so that 1547 finds '1547abc' and 0 finds every text without a number."""
     touch_unchanged: bool = False
     """Whether a PATCH that changes no value still counts as updated and moves flastmodify."""
+    updated_count: Literal["changed", "matched"] = "changed"
+    """What `updated` counts: the rows that changed ([D] OZ-upd), or those that matched, so that it is never 0."""
     read_delay_seconds: NotNegative = 0.0
     """How long a new row stays invisible to the query endpoint."""
+    update_delay_seconds: NotNegative = 0.0
+    """How long the query endpoint shows a row as it was before an update, and finds it by its old values."""
     commit_after_disconnect: bool = True
     check_order: tuple[Check, ...] = CHECKS
     max_body_bytes: Count | None = None
     malformed_status: Literal[400, 500] = 400
     rate_limit: RateLimit | None = None
+
+    @property
+    def compared_without(self) -> tuple[Fold, ...]:
+        """What strings are equal without regard to, by `folds` or `collation`."""
+        return self.folds or (("case", "blanks") if self.collation == "loose" else ())
 
     def __post_init__(self) -> None:
         if sorted(self.check_order) != sorted(CHECKS):

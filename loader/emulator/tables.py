@@ -12,7 +12,8 @@ Nothing here knows an API: what a column means, and who may write it, is the han
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any, NamedTuple
 from weakref import finalize
@@ -125,6 +126,27 @@ class Table:
             self._tables.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self._sql} ({column})")
             self._indexed.add(field)
 
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Take back at its end whatever a block writes. It must add no column."""
+        with self._tables.lock:
+            self.flush()
+            self._tables.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._tables.execute("ROLLBACK")
+
+    def reopen(self) -> None:
+        """Take over the table as the database holds it, or create it."""
+        with self._tables.lock:
+            self.columns.clear()
+            self._taken = {self.key.lower(), "_kinds"}
+            self._waiting.clear()
+            self._waiting_rows = 0
+            self._indexed.clear()
+            self._open()
+
     def add_columns(self, fields: Iterable[str]) -> None:
         """Make sure that there is a column for each field. Errors: TooManyColumns."""
         with self._tables.lock:
@@ -221,6 +243,10 @@ class Tables:
         free = f"table_{name}" if name.lower().startswith("sqlite_") else name
         return f"{free}__{len(taken)}" if free.lower() in taken else free
 
+    def opened(self) -> list[Table]:
+        """List the tables that were opened."""
+        return list(self._tables.values())
+
     def names(self) -> list[str]:
         """Name the tables that were opened, sorted."""
         return sorted(self._tables)
@@ -231,6 +257,10 @@ class Tables:
             table = self._tables[name]
             shown = {} if table.key.startswith("_") else {table.key: 0}
             return [{**dict.fromkeys(shown, row.id), **row.record} for row in table.select("1", ())]
+
+    def add_function(self, name: str, function: Callable[[Any], Any]) -> None:
+        """Give SQL a function of one value."""
+        self.connection.create_function(name, 1, function, deterministic=True)
 
     def flush(self) -> None:
         """Write all waiting rows."""

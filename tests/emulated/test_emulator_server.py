@@ -184,6 +184,18 @@ def test_down_and_up_again_with_port_and_rows() -> None:
     assert emulator.journal.committed == 2
 
 
+def test_a_backup_is_put_back() -> None:
+    with running() as emulator:
+        exchange(emulator, request(body={"fields": {"n": 1}}))
+        backup = emulator.back_up()
+        for number in (2, 3):
+            exchange(emulator, request(body={"fields": {"n": number}}))
+        emulator.go_back(backup)
+        assert exchange(emulator, request(body={"fields": {"n": 4}})).json["insertedId"] == 2
+        assert [row["n"] for row in emulator.rows("tcust")] == [1, 4]
+        backup.close()
+
+
 def test_stop_ends_hanging_connections() -> None:
     with running(Plan(faults=(Hang(when="before"), Hang(when="headers")))) as emulator:
         links = [socket.create_connection(("127.0.0.1", emulator.port)) for _ in range(5)]

@@ -12,10 +12,12 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from loader.emulator.columns import DEFAULT_TABLES, OzariTable
 from loader.emulator.ozari.checks import Body, Checks, error, read_body
+from loader.emulator.ozari.folds import folding
 from loader.emulator.ozari.query import Query, QueryError, is_name, read_query
 from loader.emulator.ozari.rows import KEY, Sheet
-from loader.emulator.switches import DEFAULT_TABLES, OzariSwitches, OzariTable
+from loader.emulator.switches import OzariSwitches
 from loader.emulator.tables import Tables, TooManyColumns
 from loader.emulator.values import dumps, loads_exact
 from loader.emulator.wire import Answer, Call, Operation, html_page
@@ -30,11 +32,14 @@ class Ozari:
         self._switches = switches
         self._tables = tables
         self._clock = clock
-        tables.execute(f"PRAGMA case_sensitive_like = {'ON' if switches.collation == 'exact' else 'OFF'}")
+        tables.execute("PRAGMA case_sensitive_like = ON")
+        self._fold = folding(switches.compared_without)
+        tables.add_function("folded", self._fold)
+        tables.add_function("folded_pattern", folding([fold for fold in switches.compared_without if fold != "blanks"]))
         self._checks = Checks(switches, self._has_table)
         self._authorization = f"Bearer {switches.token}".encode()
         specs = {**DEFAULT_TABLES, **switches.tables}
-        self._sheets = {name: Sheet(tables.open(name, KEY), spec, switches) for name, spec in specs.items()}
+        self._sheets = {name: Sheet(tables.open(name, KEY), spec, switches, self._fold) for name, spec in specs.items()}
         self._operations: dict[Operation, Callable[[Call], Answer]] = {
             "auth": self._auth,
             "languages": self._languages,
@@ -191,7 +196,7 @@ class Ozari:
         if sheet.spec.is_closed:
             return error(403, "This table is not readable through the integration API")
         try:
-            query = read_query(body or {}, lambda name: self._column(sheet, name), self._switches)
+            query = read_query(body or {}, lambda name: self._column(sheet, name), sheet.comparing, self._switches)
         except QueryError as unfit:
             return error(unfit.status, unfit.text)
         return self._page(sheet, query)
@@ -203,16 +208,12 @@ class Ozari:
         return sheet.table.sql_name(name)
 
     def _page(self, sheet: Sheet, query: Query) -> Answer:
-        where = sheet.only_visible(query.where, self._clock())
         # A walk without `sort` is in the database's order ([D]); the multiplier only has to scatter neighbours.
         unsorted = {"id": KEY, "reversed": f"{KEY} DESC", "random": f"({KEY} * 2654435761) % 1000003"}
         order = query.order or unsorted[self._switches.unsorted_order]
-        rows = sheet.table.select(
-            where.text, where.values, order=order, limit=query.per_page, offset=(query.page - 1) * query.per_page
-        )
+        total, rows = sheet.page(query, order, self._clock())
         names = query.select or sheet.columns()
         records = [{name: row.id if name == KEY else row.record.get(name) for name in names} for row in rows]
-        total = sheet.table.count(where.text, where.values)
         page = {"page": query.page, "per_page": query.per_page, "total": total}
         return _good({"table": sheet.table.name, **page, "records": records})
 
@@ -224,7 +225,7 @@ class Ozari:
     def _sheet(self, name: str) -> Sheet:
         sheet = self._sheets.get(name)
         if sheet is None:
-            sheet = self._sheets[name] = Sheet(self._tables.open(name, KEY), OzariTable(), self._switches)
+            sheet = self._sheets[name] = Sheet(self._tables.open(name, KEY), OzariTable(), self._switches, self._fold)
         return sheet
 
 

@@ -10,16 +10,15 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from loader.emulator.ozari.comparing import Comparing, Sql
 from loader.emulator.switches import OzariSwitches
-from loader.emulator.values import Stored, whole
+from loader.emulator.values import whole
 
 MAX_DEPTH = 5
 MAX_CONDITIONS = 50
 MAX_IN_VALUES = 200
 MAX_PER_PAGE = 200
 DEFAULT_PER_PAGE = 50
-KEY_COLUMN = '"fid"'
-"""An integer primary key: SQLite turns text into a number by itself before it compares."""
 KEYS = ("filters", "select", "sort", "page", "per_page")
 
 OPERATORS: dict[str, Literal["nothing", "scalar", "string"] | range] = {
@@ -32,7 +31,6 @@ OPERATORS: dict[str, Literal["nothing", "scalar", "string"] | range] = {
 """What each operator needs as its value; a range is an array of that many scalars."""
 
 _NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})", re.ASCII)
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -45,13 +43,6 @@ class QueryError(Exception):
         self.status = status
 
 
-class Sql(NamedTuple):
-    """A condition: text with marks, and the values for them."""
-
-    text: str
-    values: tuple[Stored, ...] = ()
-
-
 class Query(NamedTuple):
     """A query read whole. `select` None is all columns; `order` is SQL, empty if nothing was asked for."""
 
@@ -62,8 +53,8 @@ class Query(NamedTuple):
     per_page: int
 
 
-ALL = Sql("1")
-NONE = Sql("0")
+ALL = Sql("1 = 1")
+NONE = Sql("1 = 0")
 
 
 def is_name(text: object) -> bool:
@@ -76,14 +67,16 @@ def is_scalar(value: object) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
-def equals(column: str | None, value: Any, switches: OzariSwitches) -> Sql:
-    """Say in SQL that a column equals a value. Ids come as number or text in the examples ([E]), so both forms match."""
+def equals(column: str | None, value: Any, comparing: Comparing, switches: OzariSwitches) -> Sql:
+    """Say in SQL that a column equals a value."""
     if value is None:
-        return Sql(f"{column} IS NULL" if column else "1") if switches.null_equals else NONE
-    return _one_of(column, [value], switches)
+        return Sql(f"{column} IS NULL" if column else "1 = 1") if switches.null_equals else NONE
+    return comparing.one_of(column, [value])
 
 
-def read_query(body: dict[str, Any], column: Callable[[str], str | None], switches: OzariSwitches) -> Query:
+def read_query(
+    body: dict[str, Any], column: Callable[[str], str | None], comparing: Comparing, switches: OzariSwitches
+) -> Query:
     """Read a query's body.
 
     Shape: `column` names a field's column for SQL, None if nothing was written to it yet, or raises QueryError.
@@ -92,7 +85,7 @@ def read_query(body: dict[str, Any], column: Callable[[str], str | None], switch
     for key in body:
         if key not in KEYS:
             raise QueryError(f"Unknown key: {key}")
-    reader = _Filters(column, switches)
+    reader = _Filters(column, comparing, switches)
     where = reader.group(body["filters"], "filters", 1) if body.get("filters") is not None else ALL
     return Query(
         where,
@@ -106,8 +99,9 @@ def read_query(body: dict[str, Any], column: Callable[[str], str | None], switch
 class _Filters:
     """One walk over a filter tree. Counts the conditions of the whole request."""
 
-    def __init__(self, column: Callable[[str], str | None], switches: OzariSwitches) -> None:
+    def __init__(self, column: Callable[[str], str | None], comparing: Comparing, switches: OzariSwitches) -> None:
         self._column = column
+        self._comparing = comparing
         self._switches = switches
         self._conditions = 0
 
@@ -144,14 +138,14 @@ class _Filters:
         match op:
             case "is_null" | "is_not_null":
                 return Sql(f"{column or 'NULL'} IS {'NOT ' if op == 'is_not_null' else ''}NULL")
-            case "like" | "not_like":
-                # MySQL escapes with a backslash; SQLite with nothing by default.
-                return Sql(f"{_text(column)} {'NOT ' if op == 'not_like' else ''}LIKE ? ESCAPE '\\'", (value,))
+            case "like":
+                return self._comparing.like(column, value)
+            case "not_like":
+                return _negated(self._comparing.like(column, value))
             case "in":
-                return _one_of(column, value, self._switches)
+                return self._comparing.one_of(column, value)
             case "not_in":
-                found = _one_of(column, value, self._switches)
-                return Sql(f"NOT ({found.text})", found.values)
+                return _negated(self._comparing.one_of(column, value))
             case "between":
                 low, high = self._scalar(column, "gte", value[0]), self._scalar(column, "lte", value[1])
                 return Sql(f"{low.text} AND {high.text}", low.values + high.values)
@@ -160,19 +154,16 @@ class _Filters:
 
     def _scalar(self, column: str | None, op: str, value: Any) -> Sql:
         if op == "eq":
-            return equals(column, value, self._switches)
+            return equals(column, value, self._comparing, self._switches)
         if op == "neq":
             if value is None:
                 return Sql(f"{column or 'NULL'} IS NOT NULL") if self._switches.null_equals else NONE
-            found = equals(column, value, self._switches)
-            return Sql(f"NOT ({found.text})", found.values)
-        if column == KEY_COLUMN:
-            return Sql(f"{column} {_COMPARE[op]} ?", (_number(value),))
-        if isinstance(value, str):
-            left = _text(column)
-            loosely = " COLLATE NOCASE" if self._switches.collation == "loose" else ""
-            return Sql(f"{left} {_COMPARE[op]} ?{loosely}", (value,))
-        return Sql(f"CAST({column or 'NULL'} AS REAL) {_COMPARE[op]} ?", (_number(value),))
+            return _negated(equals(column, value, self._comparing, self._switches))
+        return self._comparing.beside(column, _COMPARE[op], value)
+
+
+def _negated(sql: Sql) -> Sql:
+    return Sql(f"NOT ({sql.text})", sql.values)
 
 
 def _check_value(op: str, item: dict[str, Any], path: str) -> None:
@@ -188,36 +179,6 @@ def _check_value(op: str, item: dict[str, Any], path: str) -> None:
     elif not isinstance(value, list) or not all(map(is_scalar, value)) or len(value) not in need:
         count = f"exactly {need[0]}" if len(need) == 1 else f"{need[0]} to {need[-1]}"
         raise QueryError(f'{path}: "{op}" needs a "value" array of {count} scalars')
-
-
-def _one_of(column: str | None, values: list[Any], switches: OzariSwitches) -> Sql:
-    """Say that a column equals one of the values. In SQL null is in no list, and nothing is known not to be in one with null."""
-    forms = tuple(form for value in values for form in _forms(value))
-    marks = ", ".join("?" * len(forms))
-    if switches.collation == "loose":
-        marks = ", ".join(["rtrim(?)"] * len(forms))
-        return Sql(f"rtrim({_text(column)}) COLLATE NOCASE IN ({marks})", forms)
-    return Sql(f"{column or 'NULL'} IN ({marks})", forms)
-
-
-def _forms(value: Any) -> list[Stored]:
-    """List how a value may stand in the table: "12" also as 12, 12 also as "12", true as 1."""
-    if isinstance(value, str):
-        return [value, int(value)] if _INTEGER.fullmatch(value) else [value]
-    if value is None or isinstance(value, bool):
-        return [value if value is None else int(value)]
-    return [str(value)] if isinstance(value, int) and abs(value) >= 2**63 else [value, str(value)]
-
-
-def _number(value: Any) -> Stored:
-    """Make an integer past 64 bits the float that is nearest to it: SQL holds no such integer."""
-    is_past = isinstance(value, int) and not -(2**63) <= value < 2**63
-    number: Stored = float(value) if is_past else value
-    return number
-
-
-def _text(column: str | None) -> str:
-    return f"CAST({column or 'NULL'} AS TEXT)"
 
 
 def _read_select(select: Any, column: Callable[[str], str | None]) -> tuple[str, ...] | None:

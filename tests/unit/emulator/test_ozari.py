@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from loader.emulator.switches import CHECKS, OzariField, OzariTable
+from loader.emulator.columns import OzariField, OzariTable
+from loader.emulator.switches import CHECKS
 from tests.unit.emulator.calls import World, ozari_world
 
 EXCHANGES = json.loads(Path(__file__).with_name("exchanges_ozari.json").read_text(encoding="utf-8"))

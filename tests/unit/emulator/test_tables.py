@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loader.emulator.backups import Backup, keep_first
 from loader.emulator.tables import MAX_WAITING_ROWS, Tables, TooManyColumns
 
 scalars = (
@@ -136,3 +137,30 @@ def test_reading_from_another_thread_while_writing() -> None:
 def test_unknown_table_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         Tables().rows("none")
+
+
+def test_a_backup_brings_back_rows_columns_and_numbering() -> None:
+    tables = Tables()
+    table = tables.open("t", "fid")
+    table.insert({"a": 1})
+    backup = Backup(tables)
+    table.insert({"a": 2, "b": 3})
+    table.update([1], {"a": 9})
+    tables.open("later", "fid").insert({"x": 1})
+    backup.put_back(tables)
+    backup.close()
+    assert tables.rows("t") == [{"fid": 1, "a": 1}]
+    assert tables.rows("later") == []
+    assert table.insert({"a": 4, "b": 5}) == 2
+    assert tables.rows("t")[1] == {"fid": 2, "a": 4, "b": 5}
+
+
+def test_keep_first() -> None:
+    tables = Tables()
+    table = tables.open("t", "fid")
+    for number in range(2500):
+        table.insert({"n": number})
+    keep_first(tables, 1200)
+    assert (table.count(), table.insert({"n": 0})) == (1200, 1201)
+    keep_first(tables, 0)
+    assert (table.count(), table.insert({"n": 0})) == (0, 1)
