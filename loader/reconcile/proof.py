@@ -11,7 +11,6 @@ from typing import Protocol, runtime_checkable
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.model import (
-    Absent,
     Chunk,
     Created,
     Halt,
@@ -22,15 +21,13 @@ from loader.model import (
     Request,
     Response,
     Settled,
-    Undecided,
     Unknown,
     Verdict,
 )
-from loader.reconcile.strategies import Known, Strategy
+from loader.reconcile import keeping
+from loader.reconcile.beliefs import Beliefs
+from loader.reconcile.keeping import Keeping, Kept, NotKept
 from loader.runtime import Runtime
-
-ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Waits between questions for a record that was just created: a read may lag behind a write."""
 
 
 @runtime_checkable
@@ -58,43 +55,25 @@ class TakesBack(Protocol):
 
 
 class StampProof:
-    """Asks for the first created record by its stamp."""
+    """Asks for the first created record by its stamp, and for what its row holds."""
 
     is_proved_by_finding = True
 
-    def __init__(self, strategy: Strategy, stop: Stop, runtime: Runtime) -> None:
-        self._strategy = strategy
+    def __init__(self, question: Keeping, beliefs: Beliefs, stop: Stop) -> None:
+        self._question = question
+        self._beliefs = beliefs
         self._stop = stop
-        self._runtime = runtime
 
     async def prove(self, record: Record, created: Created) -> bool:
         """Find the record, or stop the run."""
-        waits = list(ASK_SECONDS)
-        while True:
-            conclusions = await self._strategy.ask([record])
-            if isinstance(conclusions, Halt):
-                self._stop.halt(conclusions)
-                return False
-            match conclusions[0]:
-                case Known(Created(found), _) if found is None or created.id is None or found == created.id:
-                    return True
-                case Known():
-                    self._refute("another record answers to the stamp of the first one")
-                    return False
-                case Absent() if waits:
-                    await self._runtime.sleep(waits.pop(0))
-                case Absent():
-                    self._refute("the first record was created, but cannot be found by its stamp")
-                    return False
-                case Undecided(reason):
-                    self._refute(f"the target cannot be asked by the stamp: {reason}")
-                    return False
-                case _:
-                    await self._runtime.sleep(ASK_SECONDS[-1])
-
-    def _refute(self, message: str) -> None:
-        hint = "name a text field that the table stores as it is: `--stamp FIELD`, in a new run"
-        self._stop.halt(Halt("answers", message, hint))
+        kept = await self._question.examine(record, created.id)
+        if isinstance(kept, NotKept):
+            room = f"with room for {len(record.key or '')} characters, which the table stores as they are"
+            hint = f"name a text field {room}: `--stamp FIELD`, in a new run"
+            self._stop.halt(Halt("answers", kept.reason, hint))
+        if isinstance(kept, Kept):
+            self._beliefs.cover(record.key or "", kept.lag_seconds)
+        return isinstance(kept, Kept)
 
 
 class UniqueProof:
@@ -143,9 +122,9 @@ class UniqueProof:
                     # Asking once more is safe if the claim is true, and shows it if not; but no sooner than the lost
                     # request has ended: nobody says whether the item is unique between two that run at once.
                     self._lost_answers += 1
-                    await self._runtime.sleep(max(self._settle_seconds, ASK_SECONDS[0]))
+                    await self._runtime.sleep(max(self._settle_seconds, keeping.ASK_SECONDS[0]))
                 case _:
-                    await self._runtime.sleep(ASK_SECONDS[-1])
+                    await self._runtime.sleep(keeping.ASK_SECONDS[-1])
 
     async def _take_back(self, record: Record, twin: RecordId) -> None:
         is_gone = False

@@ -130,8 +130,8 @@ class ByLookup:
         if not finding.ids:
             return (None,) * (finding.rows - 1) if self._is_exact else ()
         foreign = tuple(record_id for record_id in finding.ids if record_id not in own)
-        # A stamp's own row may be one whose id was never learnt, and so is not in the log.
-        return foreign[1:] if self._is_exact and len(foreign) == finding.rows else foreign
+        # The record's own row may be one whose id was never learnt, and so is not in the log.
+        return foreign[1:] if len(foreign) == finding.rows else foreign
 
     async def _logged(self, found: Sequence[Found]) -> set[RecordId]:
         if self._is_exact:
