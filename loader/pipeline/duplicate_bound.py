@@ -27,7 +27,8 @@ def add_grounds(grounds: Grounds, plan: LoadPlan, policy: Policy) -> None:
     if beliefs is not None and beliefs.extents:
         longest = max(extent.characters for extent in beliefs.extents)
         what = "the stamp is" if beliefs.word == "stamp" else "keys of the kinds that were asked for are"
-        grounds.check(f"{what} kept as written, up to {longest} characters")
+        since = "" if beliefs.is_fresh else ", as an earlier execution proved"
+        grounds.check(f"{what} kept as written, up to {longest} characters{since}")
     if beliefs is not None and beliefs.is_lag_known:
         grounds.check(f"a created record was shown after {beliefs.lag_seconds:.1f} s; no absence was believed sooner")
     if policy.strategy is not None and not target.is_update:

@@ -76,8 +76,7 @@ class Execution:
             return
         beliefs = setup.policy.beliefs
         lag_seconds = beliefs.lag_seconds if beliefs is not None else 0.0
-        count = EndCount(setup.own_rows, session.run, session.sender, session.runtime, lag_seconds)
-        await count.look(self._duplicates, session.grounds)
+        await EndCount(setup.own_rows, session, lag_seconds).look(self._duplicates, session.grounds)
 
     def _announce(self) -> None:
         session = self._session

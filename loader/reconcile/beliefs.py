@@ -46,6 +46,8 @@ class Beliefs:
         self.is_lag_known = lag_seconds is not None
         self.extents = [Extent(frozenset(kinds), *lengths) for kinds, *lengths in (proved.extents if proved else ())]
         self.word = keeping.word
+        self.is_fresh = False
+        """Whether this execution has proved something; else an earlier one did."""
         self._keeping = keeping
         self._notes = notes
         self._runtime = keeping.runtime
@@ -82,6 +84,8 @@ class Beliefs:
 
     def _keep(self, record: Record, record_id: RecordId) -> None:
         extent = extent_of(record.key or "")
+        if self._refutation(extent) is not None:
+            return  # a shorter one may still be kept
         before = self._samples.get(extent.kinds)
         self._longest = max(self._longest, extent.characters)
         is_new = before is None and len(self._samples) < MAX_KINDS
@@ -93,6 +97,7 @@ class Beliefs:
 
     def cover(self, text: str, lag_seconds: float | None = None) -> None:
         """Take notice that a record is shown under its text. `lag_seconds` None: nobody knows since when."""
+        self.is_fresh = True
         extent = extent_of(text)
         is_covered = any(proved.covers(extent) for proved in self.extents)
         if not is_covered:
@@ -126,20 +131,21 @@ class Beliefs:
         if any(proved.covers(wanted) for proved in self.extents):
             return absent
         sample = next((one for one in reversed(self._samples.values()) if one.extent.covers(wanted)), None)
-        if sample is not None and self._refutation(sample.extent) is None:
+        if sample is not None:
             await self._prove(sample)
         if any(proved.covers(wanted) for proved in self.extents):
             return absent
-        if sample is None:
-            self._is_searching = True
-            return Undecided(f"no created record shows that the target keeps such a {self.word} as it is")
-        reason = self._refutation(sample.extent)
-        return AskAgain("the run is stopping") if reason is None else Undecided(reason)
+        if sample is not None and sample.extent.kinds in self._samples:
+            return AskAgain("the run is stopping")
+        self._is_searching = True
+        nothing = f"no created record shows that the target keeps such a {self.word} as it is"
+        return Undecided(next((reason for refuted, reason in self._refuted if wanted.kinds <= refuted.kinds), nothing))
 
     async def _prove(self, sample: Sample, created_at: float | None = None) -> None:
         kept = await self._keeping.examine(sample.record, sample.id)
         if isinstance(kept, NotKept):
             self._refuted.append((sample.extent, kept.reason))
+            self._samples.pop(sample.extent.kinds, None)
             hint = "what may be lost is listed as ambiguous, not sent again"
             self._warn(f"line {sample.record.number}: {kept.reason}; {hint}")
         elif kept is not None:
@@ -147,4 +153,6 @@ class Beliefs:
             self.cover(sample.record.key or "", lag_seconds)
 
     def _refutation(self, extent: Extent) -> str | None:
-        return next((reason for refuted, reason in self._refuted if refuted.kinds == extent.kinds), None)
+        """Return why a text is not kept: one of the same kinds that is no longer was not."""
+        same = (reason for refuted, reason in self._refuted if refuted.kinds == extent.kinds and extent.covers(refuted))
+        return next(same, None)

@@ -87,8 +87,7 @@ class Keeping:
         """Say why the text is not kept, or None: that is not known yet."""
         stored = await self._stored(record_id)
         if isinstance(stored, StoredText) and stored.text != record.key:
-            held = "nothing" if stored.text is None else f"'{escape(stored.text, SHOWN_CHARACTERS)}'"
-            return f"the {self.word} '{escape(record.key or '', SHOWN_CHARACTERS)}' is stored as {held}"
+            return stored_otherwise(self.word, record, stored)
         if isinstance(conclusion, Known) and self.word == "stamp":
             return "another record answers to the stamp of the first one"
         if isinstance(conclusion, Undecided):
@@ -117,6 +116,12 @@ class Keeping:
             return Retry(answer.message)
         self.sender.was_answered(is_useful=not isinstance(answer, Retry | Unknown))
         return None if isinstance(answer, Undecided) else answer
+
+
+def stored_otherwise(word: str, record: Record, stored: StoredText) -> str:
+    """Say what was written and what is there, cut and escaped."""
+    held = "nothing" if stored.text is None else f"'{escape(stored.text, SHOWN_CHARACTERS)}'"
+    return f"the {word} '{escape(record.key or '', SHOWN_CHARACTERS)}' is stored as {held}"
 
 
 def _is_own(conclusion: Conclusion, record_id: RecordId) -> bool:

@@ -26,8 +26,9 @@ from loader.model import (
 )
 from loader.reconcile import keeping
 from loader.reconcile.beliefs import Beliefs
-from loader.reconcile.keeping import Keeping, Kept, NotKept
+from loader.reconcile.keeping import Keeping, Kept, NotKept, stored_otherwise
 from loader.runtime import Runtime
+from loader.targets.base import StoredText
 
 
 @runtime_checkable
@@ -51,6 +52,14 @@ class TakesBack(Protocol):
 
     def is_deleted(self, response: Response) -> bool:
         """Say whether it is gone for certain."""
+        ...
+
+    def stored_request(self, record_id: RecordId) -> Request | None:
+        """Build the request that shows what a created record holds; None if it has no stamp."""
+        ...
+
+    def stored_text(self, record_id: RecordId, response: Response) -> StoredText | None:
+        """Read the stamp that it holds; None: the answer does not show it."""
         ...
 
 
@@ -98,7 +107,8 @@ class UniqueProof:
 
     async def prove(self, record: Record, created: Created) -> bool:
         """See the second sending refused, or stop the run and take the twin back."""
-        del created
+        if await self._is_stored_otherwise(record, created.id):
+            return False
         chunk = Chunk((record,))
         while True:
             reply = await self._sender.send(self._target.encode(chunk), is_record=False)
@@ -125,6 +135,20 @@ class UniqueProof:
                     await self._runtime.sleep(max(self._settle_seconds, keeping.ASK_SECONDS[0]))
                 case _:
                     await self._runtime.sleep(keeping.ASK_SECONDS[-1])
+
+    async def _is_stored_otherwise(self, record: Record, record_id: RecordId) -> bool:
+        """Say whether the record is there with another stamp: if it was cut, two records would refuse each other."""
+        question = None if record_id is None else self._target.stored_request(record_id)
+        reply = None if question is None else await self._sender.send(question, is_record=False)
+        if not isinstance(reply, Response):
+            return False
+        stored = self._target.stored_text(record_id, reply)
+        self._sender.was_answered(is_useful=stored is not None)
+        if stored is None or stored.text == record.key:
+            return False
+        hint = f"name a text item with room for {len(record.key or '')} characters: `--stamp ITEM`, in a new run"
+        self._stop.halt(Halt("answers", stored_otherwise("stamp", record, stored), hint))
+        return True
 
     async def _take_back(self, record: Record, twin: RecordId) -> None:
         is_gone = False

@@ -14,6 +14,7 @@ import pytest
 from loader import OzariInsert
 from loader.emulator import Emulator, running
 from loader.runs.rejects import ambiguous
+from loader.targets.stamp_form import EARLIER_FORM
 from tests.emulated.loading import TABLE, ambiguous_of, audit, facts, keyed, plan_of, records_of, run, write
 
 COUNT = 120
@@ -178,6 +179,30 @@ async def test_without_the_query_endpoint_no_question_writes_by_a_key(tmp_path: 
         assert "none were made" in (report.bound or "")
 
 
+# --- runs of earlier versions -------------------------------------------------------------------------------------------
+
+
+async def test_a_run_with_growing_stamps_is_resumed_and_its_proof_covers_no_longer_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VARCHAR(13) holds the stamps of lines up to 99 and cuts the others: what is not found may be there."""
+    ozari = with_field("fstamp", max_length=13, is_strict=False)
+    with running(plan_of(ozari=ozari)) as emulator:
+        source = write(tmp_path / "source", records_of(COUNT))
+        with monkeypatch.context() as earlier:
+            earlier.setattr("loader.runs.opening.form_for", lambda _: EARLIER_FORM)
+            earlier.setattr("loader.checkpoint.notes.Notes.keep_proved_for", lambda *_: None)
+            first = await run(emulator, STAMPED, source, tmp_path / "run", max_lines=60)
+        assert first.created == 60
+        assert json.loads((tmp_path / "run" / "run.json").read_bytes())["format"] == 1
+        emulator.set_faults(*plan_of({**LOST_BEFORE, "every": 10}, {**LOST_AFTER, "every": 7}).faults)
+        report = await run(emulator, STAMPED, source, tmp_path / "run", concurrency=1)
+        assert max(held(emulator, "fcode").values()) == 1
+        assert (report.state, report.exit_code) == ("finished", 3)
+        assert [line for line in ambiguous_of(tmp_path / "run") if line < 100] == []
+        assert ambiguous_of(tmp_path / "run")
+
+
 # --- what others double -------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +230,8 @@ async def test_a_refusal_after_the_record_was_written_is_not_called_impossible(t
         assert report.exit_code == 3
         assert not (report.bound or "").startswith("none")
         assert report.doubled == 2
+        named = [text for text in report.warnings if "a row carries its stamp" in text]
+        assert [text.split(" was")[0] for text in named] == ([] if status == 429 else ["line 51", "line 52"])
 
 
 async def test_rows_that_are_gone_are_counted_too(tmp_path: Path) -> None:
@@ -232,3 +259,15 @@ async def send_twice(emulator: Emulator, *keys: str) -> None:
     """Do what `proxy_next_upstream non_idempotent` does: write some records a second time."""
     for row in [row for row in emulator.rows(TABLE) if row["fcode"] in keys]:
         await post(emulator, {name: row[name] for name in ("fstamp", "fcode", "name")})
+
+
+async def test_shorter_keys_are_believed_where_longer_ones_are_cut(tmp_path: Path) -> None:
+    """VARCHAR(6): 'K1000000' is cut and proves nothing of 'K100'; a created record with a key as short does."""
+    records = [{"fcode": f"K{'9' * 7 if n % 3 == 0 else 100 + n}", "name": f"name of {n}"} for n in range(1, 61)]
+    ozari = with_field("fcode", max_length=6, is_strict=False)
+    with running(plan_of({**LOST_BEFORE, "every": 7}, ozari=ozari)) as emulator:
+        source = write(tmp_path / "source", records)
+        report = await run(emulator, KEYED, source, tmp_path / "run", concurrency=1, settle_seconds=1.5)
+        assert set(held(emulator, "name").values()) == {1}
+        assert report.created + report.ambiguous == 60
+        assert all(line % 3 == 0 for line in ambiguous_of(tmp_path / "run"))
