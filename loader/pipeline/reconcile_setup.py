@@ -17,7 +17,7 @@ from loader.model import Created, Halt, NoResponse, Retry, Updated
 from loader.pipeline.created_earlier import created_earlier
 from loader.reconcile.beliefs import Beliefs
 from loader.reconcile.keeping import LONGER, Keeping
-from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
+from loader.reconcile.proof import KeyProof, StampProof, TakesBack, UniqueProof
 from loader.reconcile.reconciler import Decision, Policy
 from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup
 from loader.runs.opening import OpenRun
@@ -109,11 +109,13 @@ def _ask_by_text(session: Session, endpoint: QueryEndpoint | NoQueryEndpoint) ->
     beliefs = Beliefs(keeping, target.stamp or target.key or "", run.notes, is_even=is_even)
     if run.is_resumed and not is_even:
         beliefs.offer(created_earlier(session))
-    strategy = ByLookup(lookup, session.sender, run.log, is_exact=is_stamp)
+    strategy = ByLookup(lookup, session.sender, run.log, is_exact=is_stamp, learn=beliefs.learn)
     # Stamps of an earlier version grow, and were proved by the shortest one: no note says for what.
     is_proved = run.notes.is_proved and run.notes.proved_for is not None
-    prover = None if is_proved or not target.needs_proof else StampProof(keeping, beliefs, session.stop)
-    return Setup(Policy(options.settle_seconds, strategy, beliefs=beliefs), prover, own_rows)
+    policy = Policy(options.settle_seconds, strategy, beliefs=beliefs)
+    if is_proved:
+        return Setup(policy, None, own_rows)
+    return Setup(policy, StampProof(keeping, beliefs, session.stop) if is_stamp else KeyProof(beliefs), own_rows)
 
 
 def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | None:

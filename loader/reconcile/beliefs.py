@@ -17,7 +17,7 @@ import orjson
 from loader.checkpoint.notes import Notes
 from loader.model import Absent, Created, Outcome, Record, RecordId, Undecided
 from loader.reading.parsing import raw_value
-from loader.reconcile.keeping import Keeping, NotKept
+from loader.reconcile.keeping import Keeping, Kept, NotKept
 from loader.reconcile.kinds_of_text import Extent, extent_of
 from loader.reconcile.strategies import AskAgain, Conclusion, Known
 
@@ -122,6 +122,13 @@ class Beliefs:
             for record, conclusion in zip(records, conclusions, strict=True)
         ]
 
+    async def prove_now(self, record: Record, record_id: RecordId) -> bool:
+        """Prove what a record shows that was created just now. False: the run is stopping."""
+        kept = await self._examine(Sample(record, record_id, extent_of(record.key or "")))
+        if isinstance(kept, Kept):
+            self.cover(record.key or "", kept.lag_seconds)
+        return kept is not None
+
     async def _believe(self, record: Record, absent: Absent) -> Conclusion:
         if not self.is_lag_known and self._latest is not None:
             latest, record_id, created_at = self._latest
@@ -142,15 +149,18 @@ class Beliefs:
         return Undecided(next((reason for refuted, reason in self._refuted if wanted.kinds <= refuted.kinds), nothing))
 
     async def _prove(self, sample: Sample, created_at: float | None = None) -> None:
+        if isinstance(await self._examine(sample), Kept):
+            lag_seconds = None if created_at is None else self._runtime.clock() - created_at
+            self.cover(sample.record.key or "", lag_seconds)
+
+    async def _examine(self, sample: Sample) -> Kept | NotKept | None:
         kept = await self._keeping.examine(sample.record, sample.id)
         if isinstance(kept, NotKept):
             self._refuted.append((sample.extent, kept.reason))
             self._samples.pop(sample.extent.kinds, None)
             hint = "what may be lost is listed as ambiguous, not sent again"
             self._warn(f"line {sample.record.number}: {kept.reason}; {hint}")
-        elif kept is not None:
-            lag_seconds = None if created_at is None else self._runtime.clock() - created_at
-            self.cover(sample.record.key or "", lag_seconds)
+        return kept
 
     def _refutation(self, extent: Extent) -> str | None:
         """Return why a text is not kept: one of the same kinds that is no longer was not."""

@@ -85,6 +85,21 @@ class StampProof:
         return isinstance(kept, Kept)
 
 
+class KeyProof:
+    """Asks for the first created record by its key. What it shows is kept in the beliefs; a table may keep other keys."""
+
+    is_proved_by_finding = True
+
+    def __init__(self, beliefs: Beliefs) -> None:
+        self._beliefs = beliefs
+
+    async def prove(self, record: Record, created: Created) -> bool:
+        """Let the others go after the first created record, whatever it has shown; False: the run is stopping."""
+        if record.key is None or created.id is None:
+            return True
+        return await self._beliefs.prove_now(record, created.id)
+
+
 class UniqueProof:
     """Sends the first created record once more: a unique item must refuse it."""
 

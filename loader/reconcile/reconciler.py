@@ -185,13 +185,10 @@ class Reconciler:
         if isinstance(conclusions, Halt):
             self._stop.halt(conclusions)
             return True
-        beliefs = self._policy.beliefs
-        if beliefs is not None:
-            beliefs.learn([doubt.record for doubt in batch], conclusions)
         if any(isinstance(conclusion, Known) for conclusion in conclusions):
             await self._claim.found()
-        if beliefs is not None and self._claim.is_proved:
-            conclusions = await beliefs.check([doubt.record for doubt in batch], conclusions)
+        if self._policy.beliefs is not None and self._claim.is_proved:
+            conclusions = await self._policy.beliefs.check([doubt.record for doubt in batch], conclusions)
         again: list[Record] = []
         is_in_doubt = False
         for doubt, conclusion in zip(batch, conclusions, strict=True):
