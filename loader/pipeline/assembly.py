@@ -57,6 +57,8 @@ def assemble(
     settlement = Settlement(log, queue, stop, RejectGuard(options.max_rejects))
     if demand.sink is not None:
         settlement.add_sink(demand.sink)
+    if setup.policy.beliefs is not None:
+        settlement.add_sink(setup.policy.beliefs.see)
     reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates)
     parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
     comparing = _compare(session, setup, parts, reads_new=demand.reads_new)

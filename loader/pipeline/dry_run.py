@@ -25,6 +25,7 @@ from loader.runs.directory import STANDARD_INPUT
 from loader.runs.plan import DryRun
 from loader.runtime import Runtime
 from loader.targets.registry import build_shaper, build_target, kind_of
+from loader.targets.stamp_form import form_for
 
 MAX_SHOWN = 100
 """Bad lines named one by one; the counts are of all."""
@@ -38,10 +39,11 @@ class Tally:
         self.messages: list[str] = []
         self.rejects = RejectGroups()
         run_id = runtime.new_run_id()
-        shaper = build_shaper(plan.target, run_id)
+        form = form_for(len(plan.sources))
+        shaper = build_shaper(plan.target, run_id, form=form)
         self._overhead_bytes = shaper.body_overhead_bytes
         if plan.credentials is not None:
-            target = build_target(plan.target, plan.credentials, run_id)
+            target = build_target(plan.target, plan.credentials, run_id, form=form)
             shaper, self._overhead_bytes = target.shaper, target.body_overhead_bytes
         sizes = sizes_of(shaper.max_records, kind_of(plan.target).concurrency, plan.options)
         self.shaper = shaper

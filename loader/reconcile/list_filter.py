@@ -97,7 +97,8 @@ class Learner:
         """Records that stand in the list several times under their stamp."""
         self._is_stamped = target.stamp is not None
         self._item = target.stamp or target.key or ""
-        self._keys = Keys(replace(target, key=None) if self._is_stamped else target, run.info.run)
+        by = replace(target, key=None) if self._is_stamped else target
+        self._keys = Keys(by, run.info.run, run.info.stamp_form)
         self._records = build_canbus_records(run.plan.credentials)
         self._run = run
         self._sender = sender

@@ -73,7 +73,7 @@ class _Work:
             self.repair = Repair(storage, info.run, bound, is_locked=is_locked)
         except OSError as error:
             raise _unusable(directory, error) from None
-        shaper = build_shaper(info.settings, info.run)
+        shaper = build_shaper(info.settings, info.run, form=info.stamp_form)
         sizes = sizes_of(shaper.max_records, kind_of(info.settings).concurrency, info.options)
         known = (
             live.window.end - live.window.first

@@ -22,12 +22,14 @@ from loader.runs.leftovers import RUN_FILE, are_leftovers, is_run_file
 from loader.settings import Options, TargetSettings
 from loader.targets.base import Identity
 from loader.targets.registry import KINDS
+from loader.targets.stamp_form import EARLIER_FORM, StampForm
 
 LOG_FILE = LOG
 METRICS_FILE = "metrics.ndjson"
 SPOOL_FILE = "source.zst"
 """The kept lines of standard input."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 in runs whose stamps have the form of earlier versions, which can go on with those."""
 
 STANDARD_INPUT = "-"
 NEW_RUN_HINT = "load into another run directory: --run NEW"
@@ -61,6 +63,7 @@ class RunInfo:
     options: Options
     loader: str
     created: str
+    stamp_form: StampForm = EARLIER_FORM
 
 
 # --- run.json as bytes (pure) -----------------------------------------------------------------------------------------
@@ -68,7 +71,8 @@ class RunInfo:
 
 def encode(info: RunInfo) -> bytes:
     """Write run.json: one object, indented, for people to read. `table` stands at the top for their sake alone."""
-    first = {"format": FORMAT_VERSION, "run": info.run, "target": info.target, "table": info.settings.table}
+    version = FORMAT_VERSION if info.stamp_form.is_even else 1
+    first = {"format": version, "run": info.run, "target": info.target, "table": info.settings.table}
     values = first | asdict(info)
     return msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
 
@@ -95,6 +99,7 @@ def decode(data: bytes) -> RunInfo:
             options=msgspec.convert(values["options"], Options),
             loader=msgspec.convert(values["loader"], str),
             created=msgspec.convert(values["created"], str),
+            stamp_form=msgspec.convert(values.get("stamp_form", {}), StampForm),
         )
     except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
         raise LogDamaged(

@@ -18,6 +18,7 @@ from loader.reading.parsing import text_of
 from loader.runs.directory import RunInfo
 from loader.runs.rejects import Warn, reopen_or_warn
 from loader.settings import TargetSettings
+from loader.targets.stamp_form import StampForm
 from loader.targets.stamps import Stamps
 
 
@@ -33,7 +34,7 @@ class CreatedRow(NamedTuple):
 
 def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[CreatedRow]:
     """Yield the created records of a run, by source and line."""
-    keys = Keys(info.settings, info.run)
+    keys = Keys(info.settings, info.run, info.stamp_form)
     with read_run_directory(directory) as run:
         for source, group in groupby(run.ids(), key=lambda row: row.source):
             opened = reopen_or_warn(info, source, directory, warn)
@@ -50,9 +51,9 @@ def created(directory: Path, info: RunInfo, warn: Warn) -> Iterator[CreatedRow]:
 class Keys:
     """The key of a line: the member named by --key, else the stamp, which follows from the line's number alone."""
 
-    def __init__(self, settings: TargetSettings, run_id: str) -> None:
+    def __init__(self, settings: TargetSettings, run_id: str, form: StampForm) -> None:
         self._field = settings.key
-        self._stamps = Stamps(settings.stamp, run_id) if settings.stamp is not None else None
+        self._stamps = Stamps(settings.stamp, run_id, form) if settings.stamp is not None else None
 
     def of(self, source: int, number: int, data: bytes | None, lines: LinesByNumber) -> str | None:
         """Return the key of a line of `lines`; None if it has none. Only a member's value needs the line's bytes."""

@@ -35,6 +35,7 @@ from loader.runs.plan import LoadPlan
 from loader.runs.run_lock import locked_run
 from loader.runtime import Runtime
 from loader.settings import asks_first
+from loader.targets.stamp_form import EARLIER_FORM, form_for
 from loader.urls import origin
 
 
@@ -136,6 +137,7 @@ def _asked(plan: LoadPlan, sources: tuple[SourceInfo, ...], run_id: str, runtime
         options=plan.options,
         loader=__version__,
         created=runtime.wall_time(),
+        stamp_form=EARLIER_FORM if plan.target.stamp is None else form_for(len(sources)),
     )
 
 

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
         Capability,
         Lookup,
         NoQueryEndpoint,
+        OwnRows,
         QueryEndpoint,
         Shaper,
         StoredLookup,
         Target,
         UpdateLookup,
     )
+    from loader.targets.stamp_form import StampForm
 
 
 class Vendor(NamedTuple):
@@ -53,13 +55,15 @@ class Kind(NamedTuple):
     """See that every name in the settings can be one. Pure. Errors: UsageError."""
     label: Callable[[Any, Any], str]
     """From settings and credentials (None: a dry run without any) to what tells run directories of one source apart."""
-    new_shaper: Callable[[Any, str, Redactor], Shaper]
-    """From settings, run id and redactor."""
+    new_shaper: Callable[[Any, str, Redactor, StampForm], Shaper]
+    """From settings, run id, redactor and the form of the run's stamps."""
     new_target: Callable[[Any, Any], Target]
     """From the kind's own shaper and credentials."""
     new_capability: Callable[[Any, Redactor], Capability] | None = None
     """None: records are not asked for by a question."""
     new_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint, int | None], Lookup | None] | None = None
+    new_own_rows: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint], OwnRows | None] | None = None
+    """None, or returns None: nobody tells what a created row holds."""
     new_update_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint], UpdateLookup] | None = None
     new_stored: Callable[[Any, Redactor], StoredLookup] | None = None
     """None: what is stored is not compared."""

@@ -15,12 +15,14 @@ from loader.settings import Credentials, Secret, TargetSettings
 from loader.targets.canbus.kinds import CANBUS_ADD
 from loader.targets.kind import Kind
 from loader.targets.ozari.kinds import OZARI_INSERT, OZARI_UPDATE
+from loader.targets.stamp_form import EARLIER_FORM, StampForm
 
 if TYPE_CHECKING:
     from loader.targets.base import (
         Capability,
         Lookup,
         NoQueryEndpoint,
+        OwnRows,
         QueryEndpoint,
         Shaper,
         StoredLookup,
@@ -38,17 +40,24 @@ def kind_of(settings: TargetSettings) -> Kind:
     return _BY_SETTINGS[type(settings)]
 
 
-def build_shaper(settings: TargetSettings, run_id: str, secrets: Iterable[Secret] = ()) -> Shaper:
-    """Build what makes records of lines. `secrets`: never shown of a line that is refused. Errors: UsageError for a bad name."""
+def build_shaper(
+    settings: TargetSettings, run_id: str, secrets: Iterable[Secret] = (), *, form: StampForm = EARLIER_FORM
+) -> Shaper:
+    """Build what makes records of lines. `secrets`: never shown of a line that is refused. Errors: UsageError for a bad name.
+
+    `form` is the run's own, of run.json (`RunInfo.stamp_form`).
+    """
     kind = kind_of(settings)
     kind.check(settings)
-    return kind.new_shaper(settings, run_id, Redactor(secrets))
+    return kind.new_shaper(settings, run_id, Redactor(secrets), form)
 
 
-def build_target(settings: TargetSettings, credentials: Credentials, run_id: str) -> Target:
+def build_target(
+    settings: TargetSettings, credentials: Credentials, run_id: str, *, form: StampForm = EARLIER_FORM
+) -> Target:
     """Build the target of a load. Errors: UsageError for a bad name, or another vendor's credentials."""
     kind = _checked(settings, credentials)
-    return kind.new_target(build_shaper(settings, run_id, credentials.secrets), credentials)
+    return kind.new_target(build_shaper(settings, run_id, credentials.secrets, form=form), credentials)
 
 
 def build_capability(settings: TargetSettings, credentials: Credentials) -> Capability:
@@ -72,6 +81,16 @@ def build_lookup(
     if kind.new_lookup is None:
         return None
     return kind.new_lookup(settings, Redactor(credentials.secrets), endpoint, floor_fid)
+
+
+def build_own_rows(
+    settings: TargetSettings, credentials: Credentials, endpoint: QueryEndpoint | NoQueryEndpoint
+) -> OwnRows | None:
+    """Build the questions about rows that the run created, or None if nobody answers them."""
+    kind = _checked(settings, credentials)
+    if kind.new_own_rows is None:
+        return None
+    return kind.new_own_rows(settings, Redactor(credentials.secrets), endpoint)
 
 
 def build_update_lookup(

@@ -246,7 +246,7 @@ async def test_a_true_word_is_proved_on_the_first_record_alone(tmp_path: Path, t
         if target.stamp:
             run_id = json.loads((tmp_path / "run" / "run.json").read_bytes())["run"]
             stamps = {row["Code"]: row["Stamp"] for row in emulator.rows(APP)}
-            assert stamps == {f"K{line}": f"{run_id}-{line}" for line in range(1, COUNT + 1)}
+            assert stamps == {f"K{line}": f"{run_id}-{line:09d}" for line in range(1, COUNT + 1)}
 
 
 async def test_a_duplicate_of_somebody_elses_is_rejected(tmp_path: Path) -> None:

@@ -101,9 +101,7 @@ async def test_several_sources_are_gone_on_with(tmp_path: Path) -> None:
             expected = {line: f"K{25 * index + line}" for line in range(1, 26)}
             assert audit(emulator, tmp_path / "run", expected, source=index) == []
         stamps = [row["fstamp"].partition("-")[2] for row in emulator.rows(TABLE)]
-        assert sorted(stamps) == sorted(
-            [str(line) for line in range(1, 26)] + [f"{index}x{line}" for index in (1, 2, 3) for line in range(1, 26)]
-        )
+        assert sorted(stamps) == [f"{index}x{line:09d}" for index in range(4) for line in range(1, 26)]
 
 
 @pytest.mark.parametrize("target", [INSERT, ADD], ids=["insert", "add"])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loader.targets.base import Shaper, Target
     from loader.targets.canbus.add import CanbusAddShaper
     from loader.targets.canbus.records import CanbusRecords
+    from loader.targets.stamp_form import StampForm
 
 DNS_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
@@ -55,10 +56,10 @@ def _check_add(settings: CanbusAdd) -> None:
     check_text("--user", settings.user)
 
 
-def _add_shaper(settings: CanbusAdd, run_id: str, _redactor: Redactor) -> Shaper:
+def _add_shaper(settings: CanbusAdd, run_id: str, _redactor: Redactor, form: StampForm) -> Shaper:
     from loader.targets.canbus.add import CanbusAddShaper
 
-    return CanbusAddShaper(settings, run_id)
+    return CanbusAddShaper(settings, run_id, form)
 
 
 def _add_target(shaper: CanbusAddShaper, credentials: CanbusCredentials) -> Target:

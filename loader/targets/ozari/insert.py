@@ -35,6 +35,7 @@ from loader.settings import OzariCredentials, OzariInsert
 from loader.targets.base import Identity
 from loader.targets.echo import compare
 from loader.targets.ozari import api as ozari
+from loader.targets.stamp_form import EARLIER_FORM, StampForm
 from loader.targets.stamps import Stamps
 from loader.targets.values import lock_text
 
@@ -62,11 +63,11 @@ class OzariInsertShaper:
     max_records = 1
     body_overhead_bytes = len(OPENING) + len(CLOSING)
 
-    def __init__(self, settings: OzariInsert, run_id: str, redactor: Redactor) -> None:
+    def __init__(self, settings: OzariInsert, run_id: str, redactor: Redactor, form: StampForm = EARLIER_FORM) -> None:
         self.settings = settings
         self._redactor = redactor
         self._key = settings.key
-        self._stamps = None if settings.stamp is None else Stamps(settings.stamp, run_id)
+        self._stamps = None if settings.stamp is None else Stamps(settings.stamp, run_id, form)
         # Neither the stamp's field nor the primary key is ever known as good, so the one set operation looks for them too.
         self._names = ozari.FieldNames(ozari.PRIMARY_KEY, *([settings.stamp] if settings.stamp else []))
         self.splice = self._splice() if self._key is None else None

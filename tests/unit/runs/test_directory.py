@@ -18,6 +18,7 @@ from loader.runs.matching import check_same
 from loader.runs.naming import default_directory
 from loader.settings import CanbusAdd, Options, OzariInsert, OzariUpdate, Rate, RejectLimit
 from loader.targets.base import Identity
+from loader.targets.stamp_form import EARLIER_FORM, StampForm
 
 INFO = RunInfo(
     run="k3jq8x0v1z",
@@ -41,7 +42,7 @@ HEADER = seal(
 )
 
 
-@pytest.mark.parametrize("info", [INFO, *OTHERS])
+@pytest.mark.parametrize("info", [INFO, replace(INFO, stamp_form=StampForm(2, 9)), *OTHERS])
 def test_what_is_written_is_read_back(tmp_path: Path, info: RunInfo) -> None:
     directory = tmp_path / "a" / "b.run"
     run_directory.write(directory, info)
@@ -83,9 +84,15 @@ def test_foreign_json_is_damage(text: bytes) -> None:
 
 
 def test_a_newer_format_asks_for_an_update() -> None:
-    newer = run_directory.encode(INFO).replace(b'"format": 1', b'"format": 2')
+    newer = run_directory.encode(INFO).replace(b'"format": 1', b'"format": 3')
     with pytest.raises(UsageError, match="newer loader"):
         run_directory.decode(newer)
+
+
+def test_a_run_of_an_earlier_version_says_nothing_of_its_stamps_form() -> None:
+    values = orjson.loads(run_directory.encode(replace(INFO, stamp_form=StampForm(1, 9))))
+    assert (values["format"], values.pop("stamp_form")) == (2, {"source_digits": 1, "line_digits": 9})
+    assert run_directory.decode(orjson.dumps(values | {"format": 1})).stamp_form == EARLIER_FORM
 
 
 def test_no_such_run(tmp_path: Path) -> None:
