@@ -108,6 +108,13 @@ class Breaker:
             self._state = "open"
             self._opened.set()
 
+    def distrust(self, openings: int) -> None:
+        """Open for answers that are not the API's, though each may look like a success: the `openings`-th time in a row."""
+        self.was_throttled()
+        self._probe_seconds = min(FIRST_PROBE_SECONDS * 2.0 ** (openings - 1), MAX_PROBE_SECONDS)
+        self._state = "open"
+        self._opened.set()
+
     async def run(self, probe: Probe) -> None:
         """Probe whenever the breaker opens, until the target is well again. Ends by being cancelled."""
         while True:

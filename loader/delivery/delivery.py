@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
@@ -9,22 +10,24 @@ from typing import Protocol, assert_never
 from loader.columns import are_created
 from loader.delivery.chunking import halve
 from loader.delivery.claim import Claim
+from loader.delivery.given_ids import GivenIds
 from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy
 from loader.delivery.sender import Sender
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
+from loader.delivery.strangers import BLOCK_SECONDS, Strangers
 from loader.errors import RunStopped
 from loader.model import (
     Ambiguous,
+    Blocked,
     Chunk,
     Created,
     Halt,
     NoResponse,
     Outcome,
     Record,
-    RecordId,
     Rejected,
     Resend,
     Response,
@@ -37,12 +40,13 @@ from loader.model import (
 from loader.runtime import Runtime
 from loader.targets.base import Target
 
-REMEMBERED_ANSWERS = 4096
-"""At least; about twice as many at most."""
 MISMATCHES_TO_STOP = 2
 """Answers to other requests, in a row. One may be a stray answer on a reused connection; two mean mixed-up connections."""
 
 SUCCESS_STATUSES = range(200, 300)
+
+MAX_DOUBLINGS = 5
+"""Of the wait of a blocked record: half a minute is enough."""
 
 UNCONFIRMED_SECONDS = 1.0
 """Wait before a refused chunk is sent again whole, if the target did not say whether the credentials are good."""
@@ -83,38 +87,6 @@ def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
     return Retry(reply.error)
 
 
-class GivenIds:
-    """Remembers the ids of the last answers. An answer that gives one of them again is a copy of an earlier answer.
-
-    One id of each answer is enough, since a copy repeats all of them. A copy comes soon, or not at all.
-    """
-
-    def __init__(self) -> None:
-        self._last: set[RecordId] = set()
-        self._before: set[RecordId] = set()
-
-    def is_copy(self, outcomes: Sequence[Outcome | Resend]) -> bool:
-        """Say whether an answer gives an id that another gave; remember it, if not."""
-        given = first_id(outcomes)
-        return given is not None and not self.take_new((given,))
-
-    def take_new(self, ids: Sequence[RecordId]) -> bool:
-        """Say whether none of some ids, each of an answer of its own, was given by another one; remember them, if so."""
-        new = set(ids)
-        if len(new) < len(ids) or not new.isdisjoint(self._last) or not new.isdisjoint(self._before):
-            return False
-        self._last |= new
-        if len(self._last) >= REMEMBERED_ANSWERS:
-            self._before, self._last = self._last, set()
-        return True
-
-
-def first_id(outcomes: Sequence[Outcome | Resend]) -> RecordId:
-    """Return the first id that an answer gives, or None."""
-    ids = (outcome.id for outcome in outcomes if isinstance(outcome, Created) and outcome.id is not None)
-    return next(ids, None)
-
-
 class Delivery:
     """Decides what becomes of a chunk once its reply has come."""
 
@@ -131,6 +103,8 @@ class Delivery:
         self._given = GivenIds()
         self._confirm_credentials = confirm_credentials
         self._mismatches = 0
+        self._strangers = Strangers(parts.sender.breaker, parts.stop)
+        self._probing = asyncio.Lock()
 
     @property
     def is_smooth(self) -> bool:
@@ -163,6 +137,7 @@ class Delivery:
         ]
         if count := left.count(None):
             self._mismatches = 0
+            self._strangers.end_row(count)
             self._budget.succeed(count)
         return left
 
@@ -177,6 +152,11 @@ class Delivery:
     def _interpret(self, chunk: Chunk, reply: Response | NoResponse) -> Verdict | None:
         """Read a reply. Conclude its records if all were created and there is nothing else in it; else return the verdict."""
         verdict = read(self._parts.target, chunk, reply)
+        # At once: the sender has taken a 200 or a 403 for a good answer, and others would go before this one is acted on.
+        if isinstance(verdict, Blocked):
+            self._strangers.add(chunk, f"{verdict.code} {verdict.message}")
+        elif isinstance(verdict, Unknown) and verdict.is_unreadable:
+            self._strangers.add(chunk, f"{verdict.status} {verdict.reason}")
         if not isinstance(verdict, Settled):
             return verdict
         if self._given.is_copy(verdict.outcomes):
@@ -195,6 +175,8 @@ class Delivery:
                 self._retry(queued, verdict)
             case Split():
                 await self._split(queued, verdict)
+            case Blocked():
+                await self._block(queued, verdict)
             case Unknown():
                 self._doubt(queued, verdict)
             case Halt():
@@ -209,6 +191,7 @@ class Delivery:
     async def _conclude(self, queued: QueuedChunk, verdict: Settled) -> None:
         parts = self._parts
         self._mismatches = 0
+        self._strangers.end_row(1)
         self._budget.succeed()
         for warning in verdict.warnings:
             parts.warn(warning)
@@ -266,11 +249,27 @@ class Delivery:
         if verdict.must_ask_first and not await self._confirm_credentials():
             parts.queue.defer(queued, UNCONFIRMED_SECONDS)
             return
+        self._halve_or_refuse(queued, verdict)
+
+    async def _block(self, queued: QueuedChunk, verdict: Blocked) -> None:
+        """Ask whether the API is there and takes the credentials. If so, send again, slowly; at last the record is refused."""
+        async with self._probing:  # one after another: whoever blocks is not to be flooded
+            is_well = await self._confirm_credentials()
+        queued.blocks += is_well
+        if is_well and self._strangers.is_to_blame(queued.blocks):
+            self._halve_or_refuse(queued, Split(verdict.code, verdict.message))
+            return
+        self._parts.queue.defer(queued, BLOCK_SECONDS * 2.0 ** min(max(queued.blocks - 1, 0), MAX_DOUBLINGS))
+
+    def _halve_or_refuse(self, queued: QueuedChunk, verdict: Split) -> None:
+        parts = self._parts
         if verdict.is_too_large and len(queued.chunk.records) > 1:
             parts.packer.lower_max_bytes(len(parts.target.encode(queued.chunk).body) // 2)
         if len(queued.chunk.records) > 1:
             first, second = halve(queued.chunk)
-            parts.queue.put([QueuedChunk(second, queued.attempts), QueuedChunk(first, queued.attempts)], is_front=True)
+            blocks = max(0, queued.blocks - 1)  # of a chunk that is blocked each time, one more tells which half it is
+            halves = [QueuedChunk(half, queued.attempts, blocks) for half in (second, first)]
+            parts.queue.put(halves, is_front=True)
             return
         outcome: Outcome = Rejected("target", verdict.code, verdict.message)
         if queued.chunk.in_doubt:

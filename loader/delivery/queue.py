@@ -35,10 +35,11 @@ GoLater: TypeAlias = Callable[[Record], None]
 
 
 class QueuedChunk(Struct, gc=False):
-    """One chunk on its way. `attempts` counts its sendings."""
+    """One chunk on its way. `attempts` counts its sendings, `blocks` those that somebody on the way refused."""
 
     chunk: Chunk
     attempts: int = 0
+    blocks: int = 0
 
 
 def has_no_locks(records: Sequence[Record]) -> bool:

@@ -15,7 +15,7 @@ from loader.delivery.delivery import Delivery, Parts
 from loader.delivery.fast_path import FastPath, WorkerSlot
 from loader.delivery.sender import LeftCancelled
 from loader.errors import LogStorageFailed
-from loader.model import NoResponse, Response, Retry, Split
+from loader.model import Blocked, NoResponse, Response, Retry, Split
 
 
 class Worker:
@@ -81,7 +81,7 @@ class Worker:
         try:
             await self._delivery.act(queued, verdict)
         except asyncio.CancelledError:
-            if isinstance(verdict, Retry | Split):
+            if isinstance(verdict, Retry | Split | Blocked):
                 self._parts.queue.put([queued], is_front=True)
             raise
 

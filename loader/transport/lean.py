@@ -8,7 +8,7 @@ Laws, the same as the session's (see `session`):
 - `send` never raises, except for cancellation. A status counts only if the parser read it from an answer.
 - `is_sent` is a flag of ours, set before the first byte is handed to the connection; nothing is written before.
 - Nothing is ever sent twice: there is no code here that could.
-- No redirect, no cookie, no password from the environment, no decompression, no unbounded read. It knows no proxy:
+- No redirect, no cookie, no password from the environment, no unbounded read. It knows no proxy:
   `choose.choose_transport` takes the session for that.
 - Every address is compared with the origin fixed at the start.
 - A connection is used again only after a whole exchange, only for four idle seconds, and only if it was silent meanwhile.

@@ -181,10 +181,10 @@ FOURTEEN = (
         "A record is rejected because the server failed, though it may be there.",
         Edit(
             "loader/targets/ozari/api.py",
-            "    common = common_verdict(response)\n",
+            "    common = common_verdict(response, redactor)\n",
             "    if response.status == 500:\n"
             '        return Settled((Rejected("target", "500", ""),))\n'
-            "    common = common_verdict(response)\n",
+            "    common = common_verdict(response, redactor)\n",
         ),
         by=(LOST,),
     ),
@@ -193,10 +193,10 @@ FOURTEEN = (
         "A chunk is halved, as after a 400, although parts of it may be there.",
         Edit(
             "loader/targets/canbus/add.py",
-            "        common = common_verdict(response)\n",
+            "        common = common_verdict(response, self._envelope.redactor)\n",
             "        if response.status == 500:\n"
             '            return Split("500", "")\n'
-            "        common = common_verdict(response)\n",
+            "        common = common_verdict(response, self._envelope.redactor)\n",
         ),
         by=(STOPS + "::test_a_chunk_that_fails_is_taken_apart_and_the_culprit_held",),
     ),
@@ -215,7 +215,7 @@ FOURTEEN = (
         "The same for a chunk: the status alone makes all of it created.",
         Edit(
             "loader/targets/canbus/add.py",
-            '            return Unknown("the records were probably added, but the answer cannot be read", response.status)\n',
+            "            return Unknown(reason, response.status, is_unreadable=True)\n",
             "            return Settled((Created(None),) * len(chunk.records))\n",
         ),
         by=(ADD,),

@@ -12,7 +12,7 @@ import orjson
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import members
 from loader.redaction import Redactor
-from loader.targets.answers import error_text, read_object
+from loader.targets.answers import read_object, words_of
 from loader.targets.base import Side
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.lookup import CLOSED, lookup_fault, query_path, read_matched
@@ -66,11 +66,12 @@ class OzariUpdateQuery:
             return fault
         body = read_object(response)
         if response.status != 200:
-            return Undecided(f"{CLOSED}: {error_text(body, response.status, self._redactor)}")
+            return Undecided(f"{CLOSED}: {words_of(response, self._redactor)}")
         total = body.get("total") if body else None
         is_answer = body is not None and body.get("success") is True and ozari.is_same_table(body, self._table)
         if not is_answer or isinstance(total, bool) or not isinstance(total, int) or total < 0:
-            return Unknown("the query's answer is not as documented", response.status)
+            words = words_of(response, self._redactor)
+            return Unknown(f"the query's answer is not as documented: {words}", response.status)
         return total
 
 
