@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from loader.columns import are_created
+from loader.delivery.alike import Alike
 from loader.delivery.chunking import halve
 from loader.delivery.claim import Claim
 from loader.delivery.given_ids import GivenIds
@@ -96,6 +97,7 @@ class Delivery:
         policy: RetryPolicy,
         *,
         confirm_credentials: Callable[[], Awaitable[bool]],
+        can_ask: bool = True,
     ) -> None:
         self._parts = parts
         self._policy = policy
@@ -104,6 +106,7 @@ class Delivery:
         self._confirm_credentials = confirm_credentials
         self._mismatches = 0
         self._strangers = Strangers(parts.sender.breaker, parts.stop)
+        self._alike = None if can_ask else Alike(parts.sender.breaker, parts.stop)
         self._probing = asyncio.Lock()
 
     @property
@@ -138,6 +141,8 @@ class Delivery:
         if count := left.count(None):
             self._mismatches = 0
             self._strangers.end_row(count)
+            if self._alike is not None:
+                self._alike.end_row()
             self._budget.succeed(count)
         return left
 
@@ -192,6 +197,8 @@ class Delivery:
         parts = self._parts
         self._mismatches = 0
         self._strangers.end_row(1)
+        if self._alike is not None:
+            self._alike.end_row()
         self._budget.succeed()
         for warning in verdict.warnings:
             parts.warn(warning)
@@ -286,4 +293,6 @@ class Delivery:
             if self._mismatches >= MISMATCHES_TO_STOP:
                 hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
                 parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
+        if self._alike is not None:
+            self._alike.add(verdict, len(queued.chunk.records))
         parts.reconciler.doubt(queued.chunk.records, verdict.reason, verdict.status)

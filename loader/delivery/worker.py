@@ -50,7 +50,7 @@ class Worker:
         assert slot.queued is not None  # noqa: S101 -- `run` has looked; this tells mypy
         try:
             if not breaker.is_closed and await breaker.pass_through():
-                slot.queued = parts.queue.keep_first(slot.queued)
+                slot.queued = parts.queue.keep_untried(slot.queued)
             if not parts.claim.is_proved:
                 await parts.claim.before_sending()
             if parts.settlement.is_order_at_stake:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from loader import OzariInsert, OzariUpdate, Rate
 from loader.delivery import strangers
 from loader.emulator import Emulator
+from loader.reconcile import last_rows
 from loader.runs import rejects
 from tests.emulated.loading import (
     ADD,
@@ -165,3 +167,46 @@ async def test_the_targets_words_stand_with_an_ambiguous_record(
     (held,) = rejects.ambiguous(tmp_path / "run")
     assert "the target answered 500: Data too long for column fname" in held.message
     assert "emulator-token" not in held.message
+
+
+# --- faults of records, in the target's own words -----------------------------------------------------------------------
+
+
+BAD = {"kind": "status", "status": 500, "body_contains": "too long", "operations": ["insert"]}
+BAD |= {"body": '{"success":false,"error":"Data too long for column fname"}'}
+
+
+def with_bad(count: int, bad: Iterable[int]) -> list[dict[str, Any]]:
+    wrong = set(bad)
+    return [{**one, "name": "too long"} if at in wrong else one for at, one in enumerate(records_of(count), 1)]
+
+
+@pytest.mark.parametrize("bad", [[11], [2, 10, 11]])
+async def test_the_last_rows_are_rejected_with_the_targets_words(
+    tmp_path: Path, bad: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_rows, "LEAST_SECONDS", 1.0)
+    source = write(tmp_path / "source", with_bad(11, bad))
+    async with Emulator(plan_of(BAD)) as emulator:
+        report = await run(emulator, STAMPED, source, tmp_path / "run", concurrency=1, settle_seconds=0.05)
+        assert (report.state, report.created, report.rejected) == ("finished", 11 - len(bad), len(bad))
+    for row in rejects.rejected(tmp_path / "run"):
+        assert (row.number in bad, row.code) == (True, "500")
+        assert "Data too long for column fname" in row.message
+
+
+async def test_a_fifth_of_bad_rows_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_rows, "LEAST_SECONDS", 1.0)
+    source = write(tmp_path / "source", with_bad(300, range(3, 300, 5)))
+    async with Emulator(plan_of(BAD)) as emulator:
+        report = await run(emulator, STAMPED, source, tmp_path / "run", settle_seconds=0.05)
+    assert (report.state, report.created, report.rejected) == ("finished", 240, 60)
+
+
+async def test_records_that_all_end_alike_stop_the_run_after_a_handful(tmp_path: Path) -> None:
+    source = write(tmp_path / "source", with_bad(50, range(1, 51)))
+    async with Emulator(plan_of(BAD)) as emulator:
+        report = await run(emulator, INSERT, source, tmp_path / "run", concurrency=4)
+    assert (report.state, report.reason, report.exit_code) == ("stopped", "answers", 4)
+    assert "Data too long for column fname" in (report.message or "")
+    assert report.ambiguous < 20
