@@ -31,6 +31,8 @@ class Breaker:
         self._runtime = runtime
         self._state: Literal["closed", "open", "half_open"] = "closed"
         self._faults_in_a_row = 0
+        self.last_fault = ""
+        """What the last answer that was none said, safe to show."""
         self.lone_faults = 0
         """Records in a row that went alone, after a good probe, and met a fault."""
         self._probe_seconds = FIRST_PROBE_SECONDS

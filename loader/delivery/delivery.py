@@ -84,7 +84,8 @@ def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
     if reply.is_sent:
         return Unknown(reply.error)
     if reply.fatal_hint is not None:
-        return Halt("redirect" if "redirect" in reply.error else "patience", reply.error, reply.fatal_hint)
+        reason = "redirect" if "redirect" in reply.error else reply.fatal_reason
+        return Halt(reason, reply.error, reply.fatal_hint)
     return Retry(reply.error)
 
 
@@ -163,6 +164,8 @@ class Delivery:
         elif isinstance(verdict, Unknown) and verdict.is_unreadable:
             self._strangers.add(chunk, f"{verdict.status} {verdict.reason}")
         if not isinstance(verdict, Settled):
+            if isinstance(verdict, Retry | Unknown):
+                self._parts.sender.breaker.last_fault = verdict.reason
             return verdict
         if self._given.is_copy(verdict.outcomes):
             return Unknown("the answer gives an id that another answer gave", is_mismatch=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from loader.delivery.claim import Prover
 from loader.errors import RunStopped
-from loader.model import Created, Halt, NoResponse, Retry, Updated
+from loader.model import Created, Halt, NoResponse, Record, Retry, Updated
+from loader.pipeline.preflight import FIRST_CONTACT_SECONDS
 from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
 from loader.reconcile.reconciler import Decision, Policy
 from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
@@ -52,8 +53,26 @@ async def find_out(session: Session, decision: Decision | None) -> Setup:
 def _prover(session: Session, strategy: Strategy) -> Prover:
     target, stop, runtime = session.target, session.stop, session.runtime
     if isinstance(target, TakesBack):
-        return UniqueProof(target, session.sender, stop, runtime, session.run.plan.options.settle_seconds)
-    return StampProof(strategy, stop, runtime)
+        settle = session.run.plan.options.settle_seconds
+        return ShownProof(UniqueProof(target, session.sender, stop, runtime, settle), session)
+    return ShownProof(StampProof(strategy, stop, runtime), session)
+
+
+class ShownProof:
+    """Proves a claim, and lets it be seen that the run waits for that."""
+
+    def __init__(self, prover: StampProof | UniqueProof, session: Session) -> None:
+        self.is_proved_by_finding = prover.is_proved_by_finding
+        self._prover = prover
+        self._session = session
+
+    async def prove(self, record: Record, created: Created) -> bool:
+        """See `Prover`."""
+        what = "the stamp" if isinstance(self._prover, StampProof) else "that the item is unique"
+        patience = self._session.run.plan.options.patience_seconds
+        with self._session.waits.on(f"the proof of {what}, by the first record", patience) as waiting:
+            self._prover.say = lambda reason: setattr(waiting, "reason", f"the proof of {what}: {reason}")
+            return await self._prover.prove(record, created)
 
 
 async def _strategy(session: Session) -> Strategy | None:
@@ -89,18 +108,23 @@ async def ask_capability(session: Session) -> QueryEndpoint | NoQueryEndpoint | 
     """Ask patiently whether the table can be queried. None: the run was stopped meanwhile. Errors: RunStopped."""
     run, sender, stop, runtime = session.run, session.sender, session.stop, session.runtime
     question = build_capability(run.plan.target, run.plan.credentials)
-    began = runtime.clock()
-    while not stop.is_requested:
-        reply = await sender.send(question.encode(), is_record=False)
-        answer = Retry(reply.error) if isinstance(reply, NoResponse) else question.read(reply)
-        if isinstance(answer, Halt):
-            stop.halt(answer)
-        elif not isinstance(answer, Retry):
-            sender.was_answered(is_useful=True)
-            return answer
-        elif runtime.clock() - began >= run.plan.options.patience_seconds:
-            hint = "see whether the target is up; go on with `loader resume RUN`"
-            raise RunStopped("patience", f"the table cannot be asked: {answer.reason}", hint)
-        else:
+    began, asked = runtime.clock(), "whether the table can be queried"
+    with session.waits.on(f"the answer {asked}", run.plan.options.patience_seconds) as waiting:
+        while not stop.is_requested:
+            reply = await sender.send(question.encode(), is_record=False)
+            answer = Retry(reply.error) if isinstance(reply, NoResponse) else question.read(reply)
+            if isinstance(answer, Halt):
+                stop.halt(answer)
+                break
+            if not isinstance(answer, Retry):
+                sender.was_answered(is_useful=True)
+                return answer
+            patience = run.plan.options.patience_seconds
+            if answer.is_foreign:  # it hardly gets better
+                patience = min(patience, FIRST_CONTACT_SECONDS)
+            waiting.reason, waiting.until = f"{answer.reason}; asking again {asked}", began + patience
+            if runtime.clock() - began >= patience:
+                hint = "see whether the target is up; go on with `loader resume RUN`"
+                raise RunStopped("patience", f"the table cannot be asked: {answer.reason}", hint)
             await runtime.sleep(ASK_AGAIN_SECONDS)
     return None

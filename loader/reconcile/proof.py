@@ -6,6 +6,7 @@ goes out. A claim that turns out false stops the run: to go on would lose or dou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from loader.delivery.sender import Sender
@@ -26,7 +27,7 @@ from loader.model import (
     Unknown,
     Verdict,
 )
-from loader.reconcile.strategies import Known, Strategy
+from loader.reconcile.strategies import AskAgain, Known, Strategy
 from loader.runtime import Runtime
 
 ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -57,10 +58,16 @@ class TakesBack(Protocol):
         ...
 
 
+def _be_silent(reason: str) -> None:
+    """Tell nobody."""
+
+
 class StampProof:
     """Asks for the first created record by its stamp."""
 
     is_proved_by_finding = True
+    say: Callable[[str], None] = staticmethod(_be_silent)
+    """Told why the proof is not there yet."""
 
     def __init__(self, strategy: Strategy, stop: Stop, runtime: Runtime) -> None:
         self._strategy = strategy
@@ -89,6 +96,9 @@ class StampProof:
                 case Undecided(reason):
                     self._refute(f"the target cannot be asked by the stamp: {reason}")
                     return False
+                case AskAgain(reason):
+                    self.say(reason)
+                    await self._runtime.sleep(ASK_SECONDS[-1])
                 case _:
                     await self._runtime.sleep(ASK_SECONDS[-1])
 
@@ -101,6 +111,8 @@ class UniqueProof:
     """Sends the first created record once more: a unique item must refuse it."""
 
     is_proved_by_finding = False
+    say: Callable[[str], None] = staticmethod(_be_silent)
+    """Told why the proof is not there yet."""
 
     def __init__(
         self,
@@ -140,6 +152,7 @@ class UniqueProof:
                     self._stop.halt(verdict)
                     return False
                 case Unknown():
+                    self.say(verdict.reason)
                     # Asking once more is safe if the claim is true, and shows it if not; but no sooner than the lost
                     # request has ended: nobody says whether the item is unique between two that run at once.
                     self._lost_answers += 1

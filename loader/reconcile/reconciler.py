@@ -94,6 +94,11 @@ class Reconciler:
     def pending(self) -> int:
         return len(self._pending)
 
+    @property
+    def next_question_at(self) -> float | None:
+        """Return when, by the run's clock, the first of them is due; None: none waits for a time."""
+        return self._due[0][0] if self._due else None
+
     # --- into doubt ----------------------------------------------------------------------------------------------------
 
     def doubt(

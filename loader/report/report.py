@@ -80,7 +80,7 @@ class Report:
     `signal` is the number of the signal that interrupted; `error_code` the exit code of an error that stopped the run and has no
     `reason`, as a source that breaks off. `ids_learnt` and `learnt`, a sentence, say what a list of the target taught
     (`loader reconcile RUN --filter ID`). `finished_at` is set if an earlier execution had finished the run
-    and this one sent nothing.
+    and this one sent nothing. `waited_for` says what nothing moved for when it was interrupted.
     """
 
     run: str
@@ -117,6 +117,7 @@ class Report:
     is_resumable: bool = True
     ids_learnt: int | None = None
     learnt: str | None = None
+    waited_for: str | None = None
 
     @property
     def counts(self) -> Counts:
@@ -158,9 +159,8 @@ def _headline(report: Report) -> str:
         "It can be resumed" if report.is_resumable else "It cannot be resumed: its lines were not kept (--no-keep)"
     )
     line = f"{report.state.capitalize()}{why}: {what}. {resumable}."
-    said = [
-        f"{name}: {escape(text, None)}" for name, text in (("error", report.message), ("hint", report.hint)) if text
-    ]
+    texts = (("error", report.message), ("hint", report.hint), ("it waited for", report.waited_for))
+    said = [f"{name}: {escape(text, None)}" for name, text in texts if text]
     return "\n".join([line, *said])
 
 

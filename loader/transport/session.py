@@ -25,7 +25,7 @@ from loader.model import NoResponse, Request, Response
 from loader.transport.attempt import ATTEMPT, Attempt, Body, ConnectionUnusableError, MarkedRequest
 from loader.transport.base import Follow
 from loader.transport.encodings import decoded, is_encoded
-from loader.transport.failures import CHECK_URL, describe, fatal_hint
+from loader.transport.failures import CHECK_PROXY, CHECK_URL, describe, fatal_hint, poor_hint
 from loader.transport.http import (
     ECHOED_SHARE,
     MAX_CACHED_PATHS,
@@ -63,6 +63,7 @@ class SessionTransport:
         self._timeout_seconds = timeout_seconds
         self._urls: dict[str, URL] = {}
         checked_proxy = None if proxy is None else check_proxy(proxy)
+        self._proxy = "" if checked_proxy is None else URL(checked_proxy).host_port_subcomponent
         fields = head_fields(URL(self._base_url, encoded=True), headers)
         needs_tls = any((url or "").startswith("https:") for url in (self._base_url, checked_proxy))
         self._connector = CheckedConnector(limit=concurrency, tls=make_tls(ca_file) if needs_tls else None)
@@ -108,7 +109,7 @@ class SessionTransport:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, the mark alone says whether it was sent
             if answer is None:
-                return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))
+                return self._no_response(error, is_sent=attempt.is_sent)
         finally:
             if answer is not None and not (is_complete and is_uploaded):
                 answer.close()
@@ -116,6 +117,12 @@ class SessionTransport:
             body, is_complete = decoded(answer.headers, body, max_bytes)
         seconds = asyncio.get_running_loop().time() - attempt.sent_at
         return Response(answer.status, answer.headers, body, is_complete, is_uploaded, seconds)
+
+    def _no_response(self, error: Exception, *, is_sent: bool) -> NoResponse:
+        hint = fatal_hint(error)
+        if hint == CHECK_PROXY:
+            return NoResponse(is_sent, f"the proxy {self._proxy} wants other credentials (407)", hint, "credentials")
+        return NoResponse(is_sent, describe(error), hint, poor_hint=poor_hint(error))
 
     def drop_idle(self) -> None:
         """Let no connection that is open now carry another request."""

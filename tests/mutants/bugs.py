@@ -896,8 +896,8 @@ DISK = (
         "An error of the operating system is taken for proof that nothing left.",
         Edit(
             "loader/transport/session.py",
-            "return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))",
-            "return NoResponse(not isinstance(error, OSError), describe(error), fatal_hint(error))",
+            "return self._no_response(error, is_sent=attempt.is_sent)",
+            "return self._no_response(error, is_sent=not isinstance(error, OSError))",
         ),
         by=(TRANSPORT,),
     ),
