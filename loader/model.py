@@ -111,12 +111,15 @@ class Response(Struct, frozen=True, gc=False):
 class NoResponse:
     """An attempt that brought no response object. `is_sent` is False only where no byte of it left the process.
 
-    `error` is safe to show. `fatal_hint` is set where no later attempt can do better (a certificate that does not verify).
+    `error` is safe to show. `fatal_hint` is set where no later attempt can do better (a certificate that does not verify), and
+    `fatal_reason` is the stop's reason then. `poor_hint`: a later attempt hardly does better (nobody listens, no such host).
     """
 
     is_sent: bool
     error: str
     fatal_hint: str | None = None
+    fatal_reason: StopReason = "patience"
+    poor_hint: str | None = None
 
 
 Stage: TypeAlias = Literal["parse", "map", "target"]
@@ -174,11 +177,15 @@ class Settled(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Certainly not applied; send again later. `after_seconds` is what Retry-After asked for, already clamped to >= 0."""
+    """Certainly not applied; send again later. `after_seconds` is what Retry-After asked for, already clamped to >= 0.
+
+    `is_foreign`: the answer is not the API's, so that asking once more hardly brings another one.
+    """
 
     reason: str
     after_seconds: float | None = None
     is_throttled: bool = False
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,30 +203,47 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """Refused, but not in the API's own form: somebody on the way did it (a firewall, a login page), and the API was not asked.
+
+    Whether the record, the credentials or the way is at fault, the preflight has to tell.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """May have been applied; go to reconcile. `status` is the HTTP status where one was read.
 
     `is_mismatch`: the answer belongs to another request; the connection must not be used again and two in a row stop the run.
     `is_refusal`: a second sending was refused, perhaps because the first one was applied.
+    `is_unreadable`: it is not the API's own; a row of such is a fault of the way, not of a record.
     """
 
     reason: str
     status: int | None = None
     is_mismatch: bool = False
     is_refusal: bool = False
+    is_unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Nothing will succeed; stop the run. `may_be_applied`: this very request may have been applied (a redirect)."""
+    """Nothing will succeed; stop the run. `may_be_applied`: this very request may have been applied (a redirect).
+
+    `is_foreign`: the answer is not in the API's form, so that somebody on the way may have given it, for a while.
+    """
 
     reason: StopReason
     message: str
     hint: str
     may_be_applied: bool = False
+    is_foreign: bool = False
 
 
-Verdict: TypeAlias = Settled | Retry | Split | Unknown | Halt
+Verdict: TypeAlias = Settled | Retry | Split | Blocked | Unknown | Halt
 
 
 # --- findings: what a look-up says of one ambiguous record --------------------------------------------------------------

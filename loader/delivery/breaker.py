@@ -31,6 +31,10 @@ class Breaker:
         self._runtime = runtime
         self._state: Literal["closed", "open", "half_open"] = "closed"
         self._faults_in_a_row = 0
+        self.last_fault = ""
+        """What the last answer that was none said, safe to show."""
+        self.lone_faults = 0
+        """Records in a row that went alone, after a good probe, and met a fault."""
         self._probe_seconds = FIRST_PROBE_SECONDS
         self._bad_since: float | None = None
         self._unasked_since: float | None = None
@@ -85,12 +89,17 @@ class Breaker:
 
     def succeeded(self) -> None:
         """Take note of a good answer to a record's request (a refusal of the record is one)."""
-        self._faults_in_a_row = 0
+        self._faults_in_a_row = self.lone_faults = 0
         self._bad_since = None
         if self._state == "half_open":
             self._state = "closed"
             self._probe_seconds = FIRST_PROBE_SECONDS
             self._may_go.set()
+
+    def was_blameless(self) -> None:
+        """Take note that a record was refused for the faults that it met: they spoke of it, not of the target."""
+        self._bad_since = None
+        self._probe_seconds = FIRST_PROBE_SECONDS
 
     def was_throttled(self) -> None:
         """Take note of an answer that is neither good nor a fault."""
@@ -100,13 +109,23 @@ class Breaker:
             self._is_permit_out = False
             self._may_go.set()
 
-    def failed(self) -> None:
-        """Take note of a fault: no answer, or a 5xx."""
+    def failed(self, *, is_repeated: bool = False) -> None:
+        """Take note of a fault: no answer, or a 5xx. `is_repeated`: of a record that met one before, which says nothing new."""
         self.was_throttled()
+        if is_repeated:
+            return
         self._faults_in_a_row += 1
+        self.lone_faults += self._state == "half_open"
         if self._state == "half_open" or (self._state == "closed" and self._faults_in_a_row >= FAULTS_TO_OPEN):
             self._state = "open"
             self._opened.set()
+
+    def distrust(self, openings: int) -> None:
+        """Open for answers that are not the API's, though each may look like a success: the `openings`-th time in a row."""
+        self.was_throttled()
+        self._probe_seconds = min(FIRST_PROBE_SECONDS * 2.0 ** (openings - 1), MAX_PROBE_SECONDS)
+        self._state = "open"
+        self._opened.set()
 
     async def run(self, probe: Probe) -> None:
         """Probe whenever the breaker opens, until the target is well again. Ends by being cancelled."""

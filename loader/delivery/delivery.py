@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from loader.columns import are_created
+from loader.delivery.alike import Alike
 from loader.delivery.chunking import halve
 from loader.delivery.claim import Claim
+from loader.delivery.given_ids import GivenIds
 from loader.delivery.packer import ChunkPacker
 from loader.delivery.partners import Guard, TakesDoubts
 from loader.delivery.queue import ChunkQueue, QueuedChunk
@@ -16,16 +19,17 @@ from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy
 from loader.delivery.sender import Sender
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
+from loader.delivery.strangers import BLOCK_SECONDS, Strangers
 from loader.errors import RunStopped
 from loader.model import (
     Ambiguous,
+    Blocked,
     Chunk,
     Created,
     Halt,
     NoResponse,
     Outcome,
     Record,
-    RecordId,
     Rejected,
     Resend,
     Response,
@@ -38,12 +42,13 @@ from loader.model import (
 from loader.runtime import Runtime
 from loader.targets.base import Target
 
-REMEMBERED_ANSWERS = 4096
-"""At least; about twice as many at most."""
 MISMATCHES_TO_STOP = 2
 """Answers to other requests, in a row. One may be a stray answer on a reused connection; two mean mixed-up connections."""
 
 SUCCESS_STATUSES = range(200, 300)
+
+MAX_DOUBLINGS = 5
+"""Of the wait of a blocked record: half a minute is enough."""
 
 UNCONFIRMED_SECONDS = 1.0
 """Wait before a refused chunk is sent again whole, if the target did not say whether the credentials are good."""
@@ -73,40 +78,9 @@ def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
     if reply.is_sent:
         return Unknown(reply.error)
     if reply.fatal_hint is not None:
-        return Halt("redirect" if "redirect" in reply.error else "patience", reply.error, reply.fatal_hint)
+        reason = "redirect" if "redirect" in reply.error else reply.fatal_reason
+        return Halt(reason, reply.error, reply.fatal_hint)
     return Retry(reply.error)
-
-
-class GivenIds:
-    """Remembers the ids of the last answers. An answer that gives one of them again is a copy of an earlier answer.
-
-    One id of each answer is enough, since a copy repeats all of them. A copy comes soon, or not at all.
-    """
-
-    def __init__(self) -> None:
-        self._last: set[RecordId] = set()
-        self._before: set[RecordId] = set()
-
-    def is_copy(self, outcomes: Sequence[Outcome | Resend]) -> bool:
-        """Say whether an answer gives an id that another gave; remember it, if not."""
-        given = first_id(outcomes)
-        return given is not None and not self.take_new((given,))
-
-    def take_new(self, ids: Sequence[RecordId]) -> bool:
-        """Say whether none of some ids, each of an answer of its own, was given by another one; remember them, if so."""
-        new = set(ids)
-        if len(new) < len(ids) or not new.isdisjoint(self._last) or not new.isdisjoint(self._before):
-            return False
-        self._last |= new
-        if len(self._last) >= REMEMBERED_ANSWERS:
-            self._before, self._last = self._last, set()
-        return True
-
-
-def first_id(outcomes: Sequence[Outcome | Resend]) -> RecordId:
-    """Return the first id that an answer gives, or None."""
-    ids = (outcome.id for outcome in outcomes if isinstance(outcome, Created) and outcome.id is not None)
-    return next(ids, None)
 
 
 class Delivery:
@@ -118,6 +92,7 @@ class Delivery:
         policy: RetryPolicy,
         *,
         confirm_credentials: Callable[[], Awaitable[bool]],
+        can_ask: bool = True,
     ) -> None:
         self._parts = parts
         self._policy = policy
@@ -125,6 +100,9 @@ class Delivery:
         self._given = GivenIds()
         self._confirm_credentials = confirm_credentials
         self._mismatches = 0
+        self._strangers = Strangers(parts.sender.breaker, parts.stop)
+        self._alike = None if can_ask else Alike(parts.sender.breaker, parts.stop)
+        self._probing = asyncio.Lock()
 
     @property
     def is_smooth(self) -> bool:
@@ -158,6 +136,9 @@ class Delivery:
         ]
         if count := left.count(None):
             self._mismatches = 0
+            self._strangers.end_row(count)
+            if self._alike is not None:
+                self._alike.end_row()
             self._budget.succeed(count)
         return left
 
@@ -172,7 +153,14 @@ class Delivery:
     def _interpret(self, chunk: Chunk, reply: Response | NoResponse) -> Verdict | None:
         """Read a reply. Conclude its records if all were created and there is nothing else in it; else return the verdict."""
         verdict = read(self._parts.target, chunk, reply)
+        # At once: the sender has taken a 200 or a 403 for a good answer, and others would go before this one is acted on.
+        if isinstance(verdict, Blocked):
+            self._strangers.add(chunk, f"{verdict.code} {verdict.message}")
+        elif isinstance(verdict, Unknown) and verdict.is_unreadable:
+            self._strangers.add(chunk, f"{verdict.status} {verdict.reason}")
         if not isinstance(verdict, Settled):
+            if isinstance(verdict, Retry | Unknown):
+                self._parts.sender.breaker.last_fault = verdict.reason
             return verdict
         if self._given.is_copy(verdict.outcomes):
             return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
@@ -190,6 +178,8 @@ class Delivery:
                 self._retry(queued, verdict)
             case Split():
                 await self._split(queued, verdict)
+            case Blocked():
+                await self._block(queued, verdict)
             case Unknown():
                 self._doubt(queued, verdict)
             case Halt():
@@ -204,6 +194,9 @@ class Delivery:
     async def _conclude(self, queued: QueuedChunk, verdict: Settled) -> None:
         parts = self._parts
         self._mismatches = 0
+        self._strangers.end_row(1)
+        if self._alike is not None:
+            self._alike.end_row()
         self._budget.succeed()
         for warning in verdict.warnings:
             parts.warn(warning)
@@ -261,11 +254,27 @@ class Delivery:
         if verdict.must_ask_first and not await self._confirm_credentials():
             parts.queue.defer(queued, UNCONFIRMED_SECONDS)
             return
+        self._halve_or_refuse(queued, verdict)
+
+    async def _block(self, queued: QueuedChunk, verdict: Blocked) -> None:
+        """Ask whether the API is there and takes the credentials. If so, send again, slowly; at last the record is refused."""
+        async with self._probing:  # one after another: whoever blocks is not to be flooded
+            is_well = await self._confirm_credentials()
+        queued.blocks += is_well
+        if is_well and self._strangers.is_to_blame(queued.blocks):
+            self._halve_or_refuse(queued, Split(verdict.code, verdict.message))
+            return
+        self._parts.queue.defer(queued, BLOCK_SECONDS * 2.0 ** min(max(queued.blocks - 1, 0), MAX_DOUBLINGS))
+
+    def _halve_or_refuse(self, queued: QueuedChunk, verdict: Split) -> None:
+        parts = self._parts
         if verdict.is_too_large and len(queued.chunk.records) > 1:
             parts.packer.lower_max_bytes(len(parts.target.encode(queued.chunk).body) // 2)
         if len(queued.chunk.records) > 1:
             first, second = halve(queued.chunk)
-            parts.queue.put([QueuedChunk(second, queued.attempts), QueuedChunk(first, queued.attempts)], is_front=True)
+            blocks = max(0, queued.blocks - 1)  # of a chunk that is blocked each time, one more tells which half it is
+            halves = [QueuedChunk(half, queued.attempts, blocks) for half in (second, first)]
+            parts.queue.put(halves, is_front=True)
             return
         outcome: Outcome = Rejected("target", verdict.code, verdict.message)
         if queued.chunk.in_doubt:
@@ -282,6 +291,8 @@ class Delivery:
             if self._mismatches >= MISMATCHES_TO_STOP:
                 hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
                 parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
+        if self._alike is not None:
+            self._alike.add(verdict, len(queued.chunk.records))
         if verdict.is_refusal:
             parts.reconciler.refused(queued.chunk.records, verdict.reason)
         else:

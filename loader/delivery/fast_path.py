@@ -32,6 +32,11 @@ class WorkerSlot(InFlight):
         """The request that goes next."""
         self._fast_path = fast_path
 
+    @property
+    def is_repeated(self) -> bool:
+        """Say whether what is out was sent before."""
+        return self.queued is not None and self.queued.attempts > 0
+
     def take(self, response: Response) -> None:
         """Take a whole answer."""
         self.request = None

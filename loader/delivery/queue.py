@@ -14,6 +14,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from operator import attrgetter
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ from loader.delivery.locks import GoLater, Locks
 from loader.delivery.order import SourceOrder, place_of
 from loader.model import Chunk, Record
 
+MAX_LOOKED_AT = 1000
 MAX_OUTSTANDING_BYTES = 32 * 1024 * 1024
 """Bytes of unsettled records held at most: with the parser's own blocks it keeps the process far under 80 MB."""
 
@@ -33,10 +35,11 @@ _NO_LOCK = {None}
 
 
 class QueuedChunk(Struct, gc=False):
-    """One chunk on its way. `attempts` counts its sendings."""
+    """One chunk on its way. `attempts` counts its sendings, `blocks` those that somebody on the way refused."""
 
     chunk: Chunk
     attempts: int = 0
+    blocks: int = 0
 
 
 def has_no_locks(records: Sequence[Record]) -> bool:
@@ -196,6 +199,16 @@ class ChunkQueue:
         self.in_flight += 1
         self._wake_reader()
         return queued
+
+    def keep_untried(self, queued: QueuedChunk) -> QueuedChunk:
+        """Keep a chunk's first record, or rather that of one that was never sent: nothing speaks against it yet."""
+        if queued.attempts and not self.is_ordered:
+            for index, other in enumerate(islice(self._fresh, MAX_LOOKED_AT)):
+                if not other.attempts:
+                    self._fresh[index] = queued
+                    self._fresh_records += len(queued.chunk.records) - len(other.chunk.records)
+                    return self.keep_first(other)
+        return self.keep_first(queued)
 
     def keep_first(self, queued: QueuedChunk) -> QueuedChunk:
         """Keep the first record of a chunk and put the others back in front."""

@@ -71,6 +71,11 @@ class InFlight:
     def __init__(self) -> None:
         self.ticket: Ticket | None = None
 
+    @property
+    def is_repeated(self) -> bool:
+        """Say whether what is out was sent before."""
+        return False
+
 
 class Sender:
     """Sends requests under the throttle. `sending` holds the tasks whose request may have left."""
@@ -165,7 +170,7 @@ class Sender:
         if reply is None:
             return
         if is_record:
-            self._count(reply)
+            self._count(reply, slot)
         elif is_fault(reply):
             self.breaker.was_asked(is_answered=False)
 
@@ -177,11 +182,12 @@ class Sender:
             return Throttled(retry_after_seconds(reply.headers))
         return Failed() if is_fault(reply) else Success(reply.seconds)
 
-    def _count(self, reply: Response | NoResponse) -> None:
+    def _count(self, reply: Response | NoResponse, slot: InFlight) -> None:
         if isinstance(reply, Response) and is_throttle(reply):
             self.breaker.was_throttled()
         elif is_fault(reply):
-            self.breaker.failed()
+            is_of_record = isinstance(reply, Response) and reply.status == FIRST_SERVER_ERROR
+            self.breaker.failed(is_repeated=is_of_record and slot.is_repeated)
         else:
             self.breaker.succeeded()
 

@@ -17,7 +17,7 @@ from loader.delivery.partners import Guard
 from loader.delivery.queue import QueuedChunk
 from loader.delivery.sender import LeftCancelled
 from loader.errors import LogStorageFailed
-from loader.model import NoResponse, Response, Retry, Split
+from loader.model import Blocked, NoResponse, Response, Retry, Split
 
 
 class Worker:
@@ -52,7 +52,7 @@ class Worker:
         assert slot.queued is not None  # noqa: S101 -- `run` has looked; this tells mypy
         try:
             if not breaker.is_closed and await breaker.pass_through():
-                slot.queued = parts.queue.keep_first(slot.queued)
+                slot.queued = parts.queue.keep_untried(slot.queued)
             if not parts.claim.is_proved:
                 await parts.claim.before_sending()
             if parts.settlement.is_order_at_stake:
@@ -101,7 +101,7 @@ class Worker:
         try:
             await self._delivery.act(queued, verdict)
         except asyncio.CancelledError:
-            if isinstance(verdict, Retry | Split):
+            if isinstance(verdict, Retry | Split | Blocked):
                 self._parts.queue.put([queued], is_front=True)
             raise
 

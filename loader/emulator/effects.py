@@ -7,6 +7,7 @@ reliability.md 2.2; the numbers in the comments are its rows.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -18,6 +19,7 @@ from loader.emulator.faults import (
     Echo,
     ExtraAnswer,
     Fault,
+    Form,
     Malformed,
     Reset,
     Results,
@@ -30,6 +32,7 @@ from loader.emulator.wire import HTML, JSON, Answer, write_answer
 Ending: TypeAlias = Literal["keep", "close", "reset", "hang"]
 
 INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+WARNING = b"<br />\n<b>Warning</b>:  Undefined array key 3 in <b>/srv/api/record.php</b> on line <b>71</b><br />\n"
 PLAUSIBLE = Answer(200, b'{"success":true,"authen":"OK","results":[]}' + b" " * 80)
 """The answer that a cut begins and does not finish, when the request was not carried out."""
 
@@ -119,6 +122,20 @@ def malformed_answer(rule: Malformed, answer: Answer) -> Effect:
         case "not_json":
             return Effect(write_answer(Answer(answer.status, b"<html>OK</html>", content_type=HTML)))
     return Effect(head + b"\r\n\r\n" + body, "close")
+
+
+def other_form(rule: Form, answer: Answer) -> Answer:
+    """Give the right answer in a form that nobody asked for."""
+    encoding = {"gzip": b"gzip", "deflate": b"deflate", "raw_deflate": b"deflate", "other": b"x-own"}.get(rule.as_)
+    if encoding is not None:
+        bits = {"gzip": 31, "deflate": 15}.get(rule.as_, -15)
+        packer = zlib.compressobj(wbits=bits)
+        body = packer.compress(answer.body) + packer.flush()
+        return answer._replace(body=body, headers=(*answer.headers, (b"Content-Encoding", encoding)))
+    if rule.as_ == "bom":
+        return answer._replace(body=b"\xef\xbb\xbf" + answer.body)
+    around = (WARNING, b"") if rule.as_ == "warning" else (b"<html><body><pre>", b"</pre></body></html>\n")
+    return answer._replace(body=around[0] + answer.body + around[1], content_type=HTML)
 
 
 def trickled_answer(rule: Trickle, answer: Answer) -> Effect:

@@ -24,6 +24,7 @@ from loader.emulator.faults import (
     Echo,
     ExtraAnswer,
     Fault,
+    Form,
     GoBack,
     Hang,
     LateCommit,
@@ -217,6 +218,8 @@ class Engine:
         match fault:
             case Results():
                 return effects.change_results(fault, answer, self._random)
+            case Form():
+                return effects.other_form(fault, answer)
             case NullId():
                 return effects.null_ids(answer)
             case Echo():

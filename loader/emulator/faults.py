@@ -12,7 +12,7 @@ import math
 from random import Random
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from loader.emulator.switches import Count, NotNegative, Positive, Status
 from loader.emulator.wire import Api, Operation
@@ -145,6 +145,16 @@ class Malformed(Rule, frozen=True, kw_only=True, tag="malformed"):
     change: Literal["status_line", "header", "two_lengths", "short_length", "chunk_size", "gzip", "not_json"]
 
 
+class Form(Rule, frozen=True, kw_only=True, tag="form"):
+    """Commit, then give the right answer in a form that nobody asked for.
+
+    `as_`: compressed (gzip, deflate as RFC 9110 has it, the bare stream; "other" names an encoding that nobody has), behind a
+    byte order mark, behind the warning of a scripting language, or as HTML around it.
+    """
+
+    as_: Literal["gzip", "deflate", "raw_deflate", "other", "bom", "warning", "html"] = field(name="as", default="gzip")
+
+
 class Trickle(Rule, frozen=True, kw_only=True, tag="trickle"):
     """Commit, then send the answer's body byte by byte, or ("interim") interim answers for ever."""
 
@@ -174,6 +184,7 @@ Fault: TypeAlias = (
     | NullId
     | ExtraAnswer
     | Malformed
+    | Form
     | Trickle
     | GoBack
 )

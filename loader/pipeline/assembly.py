@@ -59,10 +59,16 @@ def assemble(
         settlement.add_sink(demand.sink)
     if setup.policy.beliefs is not None:
         settlement.add_sink(setup.policy.beliefs.see)
-    reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates)
+    on_blame = sender.breaker.was_blameless
+    reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates, on_blame)
     parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
     comparing = _compare(session, setup, parts, reads_new=demand.reads_new)
-    delivery = Delivery(parts, RetryPolicy(options.patience_seconds), confirm_credentials=session.preflight.is_well)
+    delivery = Delivery(
+        parts,
+        RetryPolicy(options.patience_seconds),
+        confirm_credentials=session.preflight.is_well,
+        can_ask=setup.policy.strategy is not None or setup.policy.sends_blindly,
+    )
     shortened_log = choose(run, parts, setup.policy.strategy, sizes.crash_bound)
     resume = Resume(parts, unsent, run, sizes.window_lines, ambiguous, shortened_log, sends_unsent=demand.reads_new)
     limits = Limits(sizes.window_lines, options.max_lines, sizes.crash_bound)

@@ -32,8 +32,8 @@ class Ending:
         self._duplicates = duplicates
         self._is_through = is_through
 
-    def report(self) -> Report:
-        """Say how it ended."""
+    def report(self, waited_for: str | None) -> Report:
+        """Say how it ended. `waited_for`: what nothing moved for when it was stopped."""
         session, plan = self._session, self._session.run.plan
         stop, traffic, identity = session.stop, session.sender.traffic, session.run.info.identity
         error = stop.error
@@ -70,6 +70,7 @@ class Ending:
             learnt=None if learnt is None else learnt.text,
             ids_learnt=None if learnt is None else learnt.ids,
             is_resumable=(plan.options.is_kept or STANDARD_INPUT not in plan.sources) and plan.run_directory.exists(),
+            waited_for=waited_for if self._state() == "interrupted" else None,
             error_code=error.exit_code if error and not isinstance(error, RunStopped | LogStorageFailed) else None,
         )
 

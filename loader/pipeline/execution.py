@@ -7,6 +7,7 @@ that was found) is written before the log is closed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from loader.pipeline.flow import Flow
 from loader.pipeline.intake import Demand
 from loader.pipeline.reconcile_setup import Setup, find_out
 from loader.pipeline.session import Session
+from loader.pipeline.tasks import TICK_SECONDS
 from loader.reconcile.doubt import Duplicates
 from loader.reconcile.reconciler import Decision
 from loader.report.report import Report, Start
@@ -47,14 +49,20 @@ class Execution:
         self._learner: Learner | None = None
         self._duplicates = Duplicates()
         self._flow: Flow | None = None
+        self._waited_for: str | None = None
+        session.stop.on_request(self._note_wait)
         self._is_through = False  # a run is finished only if all steps were gone through: one may be cancelled anywhere
 
     async def run(self) -> None:
         """Carry it out. Errors: LoaderError; what a task raised."""
         session = self._session
-        if not await session.identify():
-            return
-        setup = await find_out(session, self._decision)
+        watcher = asyncio.create_task(self._show_waits(), name="waits")
+        try:
+            if not await session.identify():
+                return
+            setup = await find_out(session, self._decision)
+        finally:
+            watcher.cancel()
         self._announce()
         await self._learn()
         flow = self._flow = assemble(session, setup, self._demand, self._ambiguous(setup), self._duplicates)
@@ -79,6 +87,15 @@ class Execution:
         beliefs = setup.policy.beliefs
         lag_seconds = beliefs.lag_seconds if beliefs is not None else 0.0
         await EndCount(setup.own_rows, session, lag_seconds).look(self._duplicates, session.grounds)
+
+    async def _show_waits(self) -> None:
+        """Show how it goes before there is a flow of records to watch: somebody may wait for the first answer for long."""
+        while True:
+            await self._session.runtime.sleep(TICK_SECONDS)
+            self._sample()
+
+    def _note_wait(self) -> None:
+        self._waited_for = self._session.telemetry.waiting_text(self._flow)
 
     def _announce(self) -> None:
         session = self._session
@@ -139,8 +156,11 @@ class Execution:
             await flow.unsent.forget()
 
     def _watch(self) -> None:
+        self._session.watch()
+        self._sample()
+
+    def _sample(self) -> None:
         session = self._session
-        session.watch()
         if session.observer is not None:
             session.observer.sample(session.telemetry.sample(self._flow))
 
@@ -161,8 +181,8 @@ class Execution:
             session.stop.fail(error)
         report = self.report()
         session.run.notes.end = self._end_note(report)
+        self._sample()
         if session.observer is not None:
-            session.observer.sample(session.telemetry.sample(self._flow))
             session.observer.ended(report)
         return report
 
@@ -177,4 +197,6 @@ class Execution:
     def report(self) -> Report:
         """Say how it ended."""
         learnt = self._learner.learnt if self._learner is not None else None
-        return Ending(self._session, self._flow, learnt, self._duplicates, is_through=self._is_through).report()
+        return Ending(self._session, self._flow, learnt, self._duplicates, is_through=self._is_through).report(
+            self._waited_for
+        )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from loader.delivery.claim import Prover
 from loader.errors import RunStopped
-from loader.model import Created, Halt, NoResponse, Retry, Updated
+from loader.model import Created, Halt, NoResponse, Record, Retry, Updated
 from loader.pipeline.created_earlier import created_earlier
+from loader.pipeline.preflight import FIRST_CONTACT_SECONDS
 from loader.reconcile.beliefs import Beliefs
 from loader.reconcile.keeping import LONGER, Keeping
 from loader.reconcile.proof import KeyProof, StampProof, TakesBack, UniqueProof
@@ -61,6 +62,24 @@ async def find_out(session: Session, decision: Decision | None) -> Setup:
     return replace(setup, policy=policy, can_query=isinstance(endpoint, QueryEndpoint))
 
 
+class ShownProof:
+    """Proves a claim, and lets it be seen that the run waits for that."""
+
+    def __init__(self, prover: StampProof | UniqueProof, session: Session) -> None:
+        self.is_proved_by_finding = prover.is_proved_by_finding
+        self._prover = prover
+        self._session = session
+
+    async def prove(self, record: Record, created: Created) -> bool:
+        """See `Prover`."""
+        what = "the stamp" if isinstance(self._prover, StampProof) else "that the item is unique"
+        patience = self._session.run.plan.options.patience_seconds
+        with self._session.waits.on(f"the proof of {what}, by the first record", patience) as waiting:
+            if isinstance(self._prover, UniqueProof):
+                self._prover.say = lambda reason: setattr(waiting, "reason", f"the proof of {what}: {reason}")
+            return await self._prover.prove(record, created)
+
+
 def _ways_to_ask(session: Session, endpoint: QueryEndpoint | NoQueryEndpoint | None) -> Setup:
     run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
     settle = run.plan.options.settle_seconds
@@ -79,7 +98,8 @@ def _unique_proof(session: Session) -> Prover | None:
     run, target = session.run, session.target
     if not run.plan.target.needs_proof or run.notes.is_proved or not isinstance(target, TakesBack):
         return None
-    return UniqueProof(target, session.sender, session.stop, session.runtime, run.plan.options.settle_seconds)
+    settle = run.plan.options.settle_seconds
+    return ShownProof(UniqueProof(target, session.sender, session.stop, session.runtime, settle), session)
 
 
 def _ask_by_text(session: Session, endpoint: QueryEndpoint | NoQueryEndpoint) -> Setup:
@@ -119,7 +139,10 @@ def _ask_by_text(session: Session, endpoint: QueryEndpoint | NoQueryEndpoint) ->
     policy = Policy(options.settle_seconds, strategy, beliefs=beliefs)
     if is_proved:
         return Setup(policy, None, own_rows)
-    return Setup(policy, StampProof(keeping, beliefs, session.stop) if is_stamp else KeyProof(beliefs), own_rows)
+    prover: Prover = KeyProof(beliefs)
+    if is_stamp:
+        prover = ShownProof(StampProof(keeping, beliefs, session.stop), session)
+    return Setup(policy, prover, own_rows)
 
 
 def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | None:
@@ -140,18 +163,23 @@ async def ask_capability(session: Session) -> QueryEndpoint | NoQueryEndpoint | 
     """Ask patiently whether the table can be queried. None: the run was stopped meanwhile. Errors: RunStopped."""
     run, sender, stop, runtime = session.run, session.sender, session.stop, session.runtime
     question = build_capability(run.plan.target, run.plan.credentials)
-    began = runtime.clock()
-    while not stop.is_requested:
-        reply = await sender.send(question.encode(), is_record=False)
-        answer = Retry(reply.error) if isinstance(reply, NoResponse) else question.read(reply)
-        if isinstance(answer, Halt):
-            stop.halt(answer)
-        elif not isinstance(answer, Retry):
-            sender.was_answered(is_useful=True)
-            return answer
-        elif runtime.clock() - began >= run.plan.options.patience_seconds:
-            hint = "see whether the target is up; go on with `loader resume RUN`"
-            raise RunStopped("patience", f"the table cannot be asked: {answer.reason}", hint)
-        else:
+    began, asked = runtime.clock(), "whether the table can be queried"
+    with session.waits.on(f"the answer {asked}", run.plan.options.patience_seconds) as waiting:
+        while not stop.is_requested:
+            reply = await sender.send(question.encode(), is_record=False)
+            answer = Retry(reply.error) if isinstance(reply, NoResponse) else question.read(reply)
+            if isinstance(answer, Halt):
+                stop.halt(answer)
+                break
+            if not isinstance(answer, Retry):
+                sender.was_answered(is_useful=True)
+                return answer
+            patience = run.plan.options.patience_seconds
+            if answer.is_foreign:  # it hardly gets better
+                patience = min(patience, FIRST_CONTACT_SECONDS)
+            waiting.reason, waiting.until = f"{answer.reason}; asking again {asked}", began + patience
+            if runtime.clock() - began >= patience:
+                hint = "see whether the target is up; go on with `loader resume RUN`"
+                raise RunStopped("patience", f"the table cannot be asked: {answer.reason}", hint)
             await runtime.sleep(ASK_AGAIN_SECONDS)
     return None

@@ -24,6 +24,7 @@ from loader.pipeline.telemetry import Telemetry
 from loader.rate.throttle import AutoThrottle, FixedThrottle, Throttle
 from loader.reading.sizes import sizes_of
 from loader.report.progress import Observer
+from loader.report.waiting import Waits
 from loader.runs import directory as run_directory
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
@@ -31,6 +32,7 @@ from loader.settings import Options
 from loader.targets.registry import build_target
 from loader.transport.base import Transport
 from loader.transport.choose import choose_transport
+from loader.urls import origin
 
 NewTransport: TypeAlias = Callable[..., Transport]
 """Builds a transport. It takes the arguments of `SessionTransport`."""
@@ -60,8 +62,10 @@ class Session:
         make_room(self.sizes.concurrency)
         self.throttle = new_throttle(options, run.notes.rate, runtime)
         self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
-        self.preflight = Preflight(self.sender, self.target, stop, runtime, options.patience_seconds)
-        self.telemetry = Telemetry(run, self.sender, self.throttle, self.sizes.concurrency, runtime)
+        self.waits = Waits(runtime.clock)
+        host = origin(run.plan.base_url).partition("//")[2]
+        self.preflight = Preflight(self.sender, self.target, stop, runtime, options.patience_seconds, host, self.waits)
+        self.telemetry = Telemetry(run, self.sender, self.throttle, self.sizes.concurrency, runtime, self.waits)
 
     def _connect(self, new_transport: NewTransport | None) -> Transport:
         plan = self.run.plan
@@ -112,7 +116,8 @@ class Session:
             raise failure
         if self.sender.breaker.bad_seconds() >= patience:
             hint = "see whether the target is up; go on with `loader resume RUN`"
-            self.stop.fail(RunStopped("patience", f"no good answer for {patience:.0f} s", hint))
+            said = f"; the last: {fault}" if (fault := self.sender.breaker.last_fault) else ""
+            self.stop.fail(RunStopped("patience", f"no good answer for {patience:.0f} s{said}", hint))
 
     async def close(self) -> None:
         """Close every connection."""

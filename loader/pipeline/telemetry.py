@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from loader.delivery.sender import Sender
 from loader.rate.throttle import FixedThrottle, Throttle
 from loader.report.report import LimitedBy, Sample
+from loader.report.waiting import LEAST_SECONDS, Waiting, Waits
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 
@@ -40,7 +41,17 @@ class Point:
 class Telemetry:
     """Takes samples of a running execution."""
 
-    def __init__(self, run: OpenRun, sender: Sender, throttle: Throttle, concurrency: int, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        run: OpenRun,
+        sender: Sender,
+        throttle: Throttle,
+        concurrency: int,
+        runtime: Runtime,
+        waits: Waits | None = None,
+    ) -> None:
+        self._waits = waits or Waits(runtime.clock)
+        self._patience_seconds = run.plan.options.patience_seconds
         self._run = run
         self._sender = sender
         self._throttle = throttle
@@ -97,20 +108,35 @@ class Telemetry:
             records_per_second=(point.records - first.records) / elapsed,
             rate_limit=self._throttle.rate_per_second,
             limited_by=self.limited_by(flow),
-            waiting_reason=self._waiting_reason(flow),
+            waiting_reason=self.waiting_text(flow),
             eta_seconds=(total - read_bytes) / bytes_per_second if total and bytes_per_second > 0 else None,
         )
 
-    def _waiting_reason(self, flow: Flow | None) -> str | None:
-        if self._sender.breaker.is_open:
-            return "the target does not answer well; asking it now and then"
-        if flow is None:
-            return None
-        outstanding, pending = flow.parts.queue.outstanding, flow.reconciler.pending
-        if flow.intake.is_waiting_for_source and not outstanding:
-            return "the source"
-        if pending and pending == outstanding:
-            return f"{pending} ambiguous records, until they can be asked for"
+    def waiting_text(self, flow: Flow | None) -> str | None:
+        """Say what nothing moves for, since when and until when; None: it moves."""
+        waiting = self._waits.current or self._wait_of_all() or (None if flow is None else self._wait_of(flow))
+        return None if waiting is None else waiting.text(self._runtime.clock(), self._runtime.wall_time())
+
+    def _wait_of_all(self) -> Waiting | None:
+        """Return the wait that holds back every record, whoever waits for it."""
+        now, breaker = self._runtime.clock(), self._sender.breaker
+        if breaker.is_open:
+            since = now - breaker.bad_seconds()
+            said = f" ({breaker.last_fault})" if breaker.last_fault else ""
+            reason = f"the target does not answer well{said}; asking it now and then"
+            return Waiting(reason, since, since + self._patience_seconds)
+        if self._throttle.opens_at - now >= LEAST_SECONDS:
+            return Waiting("the target asks for a pause", None, self._throttle.opens_at)
+        return None
+
+    def _wait_of(self, flow: Flow) -> Waiting | None:
+        queue, pending = flow.parts.queue, flow.reconciler.pending
+        if flow.intake.is_waiting_for_source and not queue.outstanding:
+            return Waiting("the source")
+        if pending and pending == queue.outstanding:
+            noun = "ambiguous record" if pending == 1 else "ambiguous records"
+            reason = f"{pending} {noun}, until they can be asked for"
+            return Waiting(reason, None, flow.reconciler.next_question_at)
         return None
 
     def limited_by(self, flow: Flow | None) -> LimitedBy | None:

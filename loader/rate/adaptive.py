@@ -89,6 +89,12 @@ class AutoThrottle:
         return self._state.rate
 
     @property
+    def opens_at(self) -> float:
+        at = self._queue.paused_until
+        due = finder.next_send_at(self._state) if self._state.is_closed else -inf
+        return max(at, due) if due < inf else at
+
+    @property
     def in_flight(self) -> int:
         return self._state.in_flight
 

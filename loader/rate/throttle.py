@@ -54,6 +54,11 @@ class Throttle(Protocol):
         ...
 
     @property
+    def opens_at(self) -> float:
+        """Return the time, by the run's clock, before which nothing is admitted; one that is past: it may go on."""
+        ...
+
+    @property
     def in_flight(self) -> int:
         """Return how many tickets are not answered yet."""
         ...

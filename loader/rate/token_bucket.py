@@ -118,6 +118,10 @@ class FixedThrottle:
         return self._drip * self._shown_per_drip
 
     @property
+    def opens_at(self) -> float:
+        return self._queue.paused_until
+
+    @property
     def in_flight(self) -> int:
         return self._in_flight
 

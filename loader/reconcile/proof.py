@@ -6,6 +6,7 @@ goes out. A claim that turns out false stops the run: to go on would lose or dou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from loader.delivery.sender import Sender
@@ -63,10 +64,16 @@ class TakesBack(Protocol):
         ...
 
 
+def _be_silent(reason: str) -> None:
+    """Tell nobody."""
+
+
 class StampProof:
     """Asks for the first created record by its stamp, and for what its row holds."""
 
     is_proved_by_finding = True
+    say: Callable[[str], None] = staticmethod(_be_silent)
+    """Told why the proof is not there yet."""
 
     def __init__(self, question: Keeping, beliefs: Beliefs, stop: Stop) -> None:
         self._question = question
@@ -104,6 +111,8 @@ class UniqueProof:
     """Sends the first created record once more: a unique item must refuse it."""
 
     is_proved_by_finding = False
+    say: Callable[[str], None] = staticmethod(_be_silent)
+    """Told why the proof is not there yet."""
 
     def __init__(
         self,
@@ -144,6 +153,7 @@ class UniqueProof:
                     self._stop.halt(verdict)
                     return False
                 case Unknown():
+                    self.say(verdict.reason)
                     # Asking once more is safe if the claim is true, and shows it if not; but no sooner than the lost
                     # request has ended: nobody says whether the item is unique between two that run at once.
                     self._lost_answers += 1

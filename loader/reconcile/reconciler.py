@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
@@ -21,9 +21,10 @@ from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
-from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected, Undecided
+from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Undecided
 from loader.reconcile.beliefs import Beliefs
 from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault, with_more
+from loader.reconcile.last_rows import FIRST_SERVER_ERROR, LastRows, last_words
 from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
 from loader.reconcile.updates import conclusions_about
 from loader.runtime import Runtime
@@ -35,6 +36,7 @@ UNPROVED = "no record was created by which the key or stamp could be proved"
 EARLY_LOOK_SECONDS = 1.0
 """A first question soon after the loss: most lost answers belong to records that are there, and need no long wait."""
 ASK_AGAIN_SECONDS = 5.0
+UNREADABLE_SECONDS = 5.0
 MAX_SECOND_LOOKS = 2_000
 """Re-sent records remembered for the second look at the end; beyond that the oldest are looked at sooner."""
 
@@ -60,7 +62,7 @@ class Policy:
 class Reconciler:
     """Keeps the doubtful records of a run and settles them beside the flow of new ones."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- the parts that a record in doubt can go to
         self,
         runtime: Runtime,
         queue: ChunkQueue,
@@ -70,6 +72,7 @@ class Reconciler:
         stop: Stop,
         policy: Policy,
         duplicates: Duplicates,
+        on_blame: Callable[[], None] = lambda: None,
     ) -> None:
         self.strategy = policy.strategy
         self.duplicates = duplicates
@@ -83,6 +86,7 @@ class Reconciler:
         self._due: list[tuple[float, int, Doubt]] = []
         self._order = 0
         self._faults: dict[tuple[int, int], Fault] = {}
+        self._last_rows = LastRows(runtime, queue, on_blame)
         self._second_looks: list[Record] = []
         self._pending: set[tuple[int, int]] = set()
         self._unbelieved: list[Doubt] = []  # absent, while another record may still be found and prove the claim
@@ -98,6 +102,11 @@ class Reconciler:
         """How long an absence proves nothing: the target may still apply the request, and then not show the record yet."""
         beliefs = self._policy.beliefs
         return self._policy.settle_seconds + (beliefs.lag_seconds if beliefs is not None else 0.0)
+
+    @property
+    def next_question_at(self) -> float | None:
+        """Return when, by the run's clock, the first of them is due; None: none waits for a time."""
+        return self._due[0][0] if self._due else None
 
     # --- into doubt ----------------------------------------------------------------------------------------------------
 
@@ -120,6 +129,7 @@ class Reconciler:
             if status is not None:
                 fault = self._faults.setdefault(place_of(record), Fault(status, self._settlement.successes))
                 fault.add(status)
+                self._last_rows.add(record, status, reason)
             doubt = Doubt(record, reason, now - age_seconds)
             self._pending.add(place_of(record))
             self._wait(doubt, now)
@@ -238,7 +248,7 @@ class Reconciler:
             case Absent() if self._claim.is_given_up:
                 self._unbelieved.append(doubt)
             case Absent():
-                self._send_absent(record, strategy)
+                self._send_absent(doubt, strategy)
             case Undecided(reason):
                 self._leave(record, with_more(doubt.reason, reason))
             case _:
@@ -256,16 +266,19 @@ class Reconciler:
         else:
             self._conclude(record, Ambiguous(reason))
 
-    def _send_absent(self, record: Record, strategy: Strategy) -> None:
-        if self._is_culprit(record, strategy):
-            fault = self._faults[place_of(record)]
-            message = f"the target answered {fault.status} {fault.count} times, and did not create the record"
-            self._conclude(record, Rejected("target", str(fault.status), message))
+    def _send_absent(self, doubt: Doubt, strategy: Strategy) -> None:
+        record, fault = doubt.record, self._faults.get(place_of(doubt.record))
+        if fault is not None and (self._is_culprit(record, strategy) or self._last_rows.is_to_blame(record)):
+            self._conclude(record, self._last_rows.rejected(fault, doubt))
             return
         self._pending.discard(place_of(record))
         if isinstance(strategy, ByLookup):
             self._second_looks.append(record)
-        self._queue.put([QueuedChunk(Chunk((record,)), attempts=1)], is_front=True)
+        again = QueuedChunk(Chunk((record,)), attempts=1)
+        if fault is None or fault.status >= FIRST_SERVER_ERROR:  # then the breaker holds back
+            self._queue.put([again], is_front=True)
+        else:  # an answer that cannot be read: the next one may be no better
+            self._queue.defer(again, UNREADABLE_SECONDS * fault.count)
 
     def _repeat(self, doubt: Doubt, strategy: Strategy, again: list[Record]) -> None:
         record = doubt.record
@@ -274,7 +287,8 @@ class Reconciler:
             return
         if self._is_culprit(record, strategy):
             status = self._faults[place_of(record)].status
-            self._conclude(record, Ambiguous(f"the target answered {status} each time, while other records succeeded"))
+            reason = f"the target answered {status} each time, while other records succeeded{last_words(doubt.reason)}"
+            self._conclude(record, Ambiguous(reason))
             return
         self._pending.discard(place_of(record))
         again.append(record)
@@ -288,6 +302,7 @@ class Reconciler:
     def _conclude(self, record: Record, outcome: Outcome) -> None:
         self._pending.discard(place_of(record))
         self._faults.pop(place_of(record), None)
+        self._last_rows.forget(record)
         self._settlement.conclude([record], [outcome])
 
     # --- the end of the run --------------------------------------------------------------------------------------------

@@ -35,12 +35,20 @@ class Dashboard:
         self._console = _Console(file=stream, highlight=False)
         self._live: Live | None = None
         self._done = "created"
+        self._is_started = self._is_over = False
         self._warnings = progress.Warnings(None if is_verbose else progress.MAX_WARNINGS)
 
     def started(self, start: Start) -> None:
         self._done = progress.done_word(start)
         with contextlib.suppress(OSError, ValueError):
             self._console.print(Text(progress.start_text(start)))
+        self._is_started = True
+        self._open()
+
+    def _open(self) -> None:
+        if self._live is not None:
+            return
+        with contextlib.suppress(OSError, ValueError):
             self._live = Live(
                 Text("first request ..."),
                 console=self._console,
@@ -52,6 +60,8 @@ class Dashboard:
             self._live.start(refresh=True)
 
     def sample(self, sample: Sample) -> None:
+        if not self._is_started and sample.waiting_reason and not self._is_over:
+            self._open()
         if self._live is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._live.update(draw(sample, self._done), refresh=True)
@@ -66,6 +76,7 @@ class Dashboard:
 
     def close(self) -> None:
         """Give the terminal back, also after an error."""
+        self._is_over = True
         live, self._live = self._live, None
         if live is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -94,8 +105,13 @@ def draw(sample: Sample, good: str) -> Group:
     rates = Text(", ".join([records, requests, f"{sample.in_flight} in flight"]))
     lines: list[Table | Text] = [head, counts, rates, *(Text(text, style="dim") for text in limited)]
     if sample.waiting_reason:
-        lines.append(Text(f"waiting: {escape(sample.waiting_reason)}", style="yellow"))
+        waiting = Text(f"waiting: {escape(sample.waiting_reason, None)}", style="yellow", overflow="fold")
+        return Group(*_one_line_each(lines), waiting)
+    return Group(*_one_line_each(lines))
+
+
+def _one_line_each(lines: list[Table | Text]) -> list[Table | Text]:
     for line in lines[1:]:
         if isinstance(line, Text):
             line.no_wrap, line.overflow = True, "ellipsis"
-    return Group(*lines)
+    return lines

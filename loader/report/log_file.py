@@ -21,6 +21,7 @@ from loader.redaction import Redactor, plain_json
 from loader.report.report import Report, Sample, Start
 
 SAMPLE_SECONDS = 10.0
+WAITING_SECONDS = 5.0
 SHORTEST_SECRET = 4
 """Of the redactor of a log file. A shorter secret would blacken ordinary words; no vendor issues such."""
 
@@ -40,14 +41,20 @@ class LogFile:
         self._wall_time = wall_time
         self._redactor = redactor
         self._next_seconds = 0.0
+        self._was_waiting = False
         self._every_seconds = 1.0 if is_verbose else SAMPLE_SECONDS
 
     def started(self, start: Start) -> None:
         self.write("info", "started", asdict(start))
 
     def sample(self, sample: Sample) -> None:
-        if sample.seconds >= self._next_seconds:
-            self._next_seconds = sample.seconds + self._every_seconds
+        is_waiting = sample.waiting_reason is not None
+        is_due = sample.seconds >= self._next_seconds or (is_waiting and not self._was_waiting)
+        if is_due:
+            self._was_waiting = is_waiting
+            self._next_seconds = sample.seconds + min(
+                self._every_seconds, WAITING_SECONDS if is_waiting else SAMPLE_SECONDS
+            )
             self.write("info", "sample", asdict(sample) | {"counts": msgspec.structs.asdict(sample.counts)})
 
     def warned(self, text: str) -> None:

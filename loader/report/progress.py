@@ -105,16 +105,23 @@ class PlainProgress:
         self._next_seconds = FIRST_LINE_SECONDS
         self._every_seconds = 1.0 if is_verbose else LINE_SECONDS
         self._done = "created"
+        self._is_started = False
 
     def started(self, start: Start) -> None:
-        self._done = done_word(start)
+        self._done, self._is_started = done_word(start), True
         if self._has_start:
             self._say(start_text(start))
 
     def sample(self, sample: Sample) -> None:
-        if self._has_samples and sample.seconds >= self._next_seconds:
-            self._next_seconds = sample.seconds + self._every_seconds
+        if not self._has_samples or sample.seconds < self._next_seconds:
+            return
+        if self._is_started:
             self._say(sample_text(sample, self._done))
+        elif sample.waiting_reason:
+            self._say(f"waiting: {escape(sample.waiting_reason, None)}")
+        else:
+            return
+        self._next_seconds = sample.seconds + self._every_seconds
 
     def warned(self, text: str) -> None:
         if line := self._warnings.admit(text):
@@ -196,7 +203,7 @@ def sample_text(sample: Sample, done: str = "created") -> str:
     if sample.eta_seconds is not None:
         parts.append(f"{wording.seconds(sample.eta_seconds)} left")
     if sample.waiting_reason:
-        parts.append(f"waiting: {escape(sample.waiting_reason)}")
+        parts.append(f"waiting: {escape(sample.waiting_reason, None)}")
     return ", ".join(parts)
 
 

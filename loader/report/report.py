@@ -83,7 +83,8 @@ class Report:
     (`loader reconcile RUN --filter ID`). `rejects` are the rejected records by code. `finished_at` is set
     if an earlier execution had finished the run and this one sent nothing. `doubled`: records that are proved to stand in the
     target twice; `missing`: created ones that a count did not find. `grounds` are what this execution checked of that on which
-    `bound` rests, `assumptions` what it did not.
+    `bound` rests, `assumptions` what it did not. `waited_for` says what nothing moved for when it was
+    interrupted.
     """
 
     run: str
@@ -125,6 +126,7 @@ class Report:
     missing: int = 0
     grounds: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    waited_for: str | None = None
 
     @property
     def counts(self) -> Counts:
@@ -167,9 +169,8 @@ def _headline(report: Report) -> str:
     not_kept = "its run directory is gone" if report.reason == "disk" else "its lines were not kept (--no-keep)"
     resumable = "It can be resumed" if report.is_resumable else f"It cannot be resumed: {not_kept}"
     line = f"{report.state.capitalize()}{why}: {what}. {resumable}."
-    said = [
-        f"{name}: {escape(text, None)}" for name, text in (("error", report.message), ("hint", report.hint)) if text
-    ]
+    texts = (("error", report.message), ("hint", report.hint), ("it waited for", report.waited_for))
+    said = [f"{name}: {escape(text, None)}" for name, text in texts if text]
     return "\n".join([line, *said])
 
 

@@ -20,6 +20,7 @@ from loader.redaction import Redactor
 MAX_RETRY_AFTER_SECONDS = 1e9
 """Thirty years: a longer one is no number to reckon with. How long a run really waits is decided by `retry` and `rate`."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BACKSLASH, DELETE = map(ord, "\\\x7f")
 SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 # The two forms with a zone (RFC 9110 5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT". The third is
@@ -29,13 +30,49 @@ C_DATE = re.compile(r"[A-Za-z]{3} ([A-Za-z]{3}) +([0-9]{1,2}) ([0-9:]{8}) ([0-9]
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
+TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+LOOKED_BYTES = 16 * 1024
+"""Of a page's body, for its first words."""
+MARGIN_CHARACTERS = 4096
+"""Left out at a cut: there half a secret could stand, which no redactor knows."""
+
+
 def error_text(body: Mapping[str, Any] | None, status: int, redactor: Redactor) -> str:
     """Return the error text of an answer, or words that say there is none."""
     for name in ("error", "message"):
         text = body.get(name) if body else None
         if isinstance(text, str) and text.strip():
             return redactor(text)
+    return no_words(status)
+
+
+def no_words(status: int) -> str:
+    """Say that there is no text."""
     return f"HTTP {status} without an error text"
+
+
+def words_of(response: Response, redactor: Redactor) -> str:
+    """Return what an answer says: the error text of the API's own, else the type and the first words of the page."""
+    text = error_text(read_object(response), response.status, redactor)
+    return text if text != no_words(response.status) else first_words(response, redactor) or text
+
+
+def first_words(response: Response, redactor: Redactor) -> str:
+    """Return the type and the first words of a body, without its tags; empty if it has no words."""
+    text = response.body[:LOOKED_BYTES].decode("utf-8", "replace")
+    words = redactor.clean(" ".join(TAGS.sub(" ", text).split()))
+    if len(response.body) > LOOKED_BYTES:
+        words = words[:-MARGIN_CHARACTERS]
+    if 10 * text.count("\ufffd") > len(text):
+        words = f"{len(response.body)} bytes that are no text"
+    kind = redactor(response.headers.get("content-type", "").partition(";")[0].strip()) or "no content type"
+    return f"{kind}: {redactor(words)}" if words else ""
+
+
+def answered(response: Response, redactor: Redactor) -> str:
+    """Say which status came, and with which words."""
+    words, status = words_of(response, redactor), response.status
+    return f"the target answered {status}" + (f": {words}" if words != no_words(status) else "")
 
 
 def has_simple_strings(body: bytes) -> bool:
@@ -51,13 +88,13 @@ def read_object(response: Response) -> dict[str, Any] | None:
     if not response.is_complete:
         return None
     try:
-        value = orjson.loads(response.body)
+        value = orjson.loads(response.body.removeprefix(BYTE_ORDER_MARK))
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
 
 
-def common_verdict(response: Response) -> Verdict | None:
+def common_verdict(response: Response, redactor: Redactor) -> Verdict | None:
     """Return what a status means for any request that changes something; None if the target has to say.
 
     Source: reliability.md 2.3. A 503 is no promise that nothing was applied; nor is a 408, which may even belong to another
@@ -71,11 +108,11 @@ def common_verdict(response: Response) -> Verdict | None:
     if status == 429:
         return throttled(response)
     if status == 408 or status >= 500:
-        return Unknown(f"the target answered {status}", status)
+        return Unknown(answered(response, redactor), status)
     return None
 
 
-def common_reading(response: Response) -> Retry | Halt | None:
+def common_reading(response: Response, redactor: Redactor) -> Retry | Halt | None:
     """Return what a status means for a request that changes nothing; None if the reader has to say."""
     status = response.status
     if 300 <= status < 400:
@@ -83,7 +120,7 @@ def common_reading(response: Response) -> Retry | Halt | None:
     if status == 429:
         return throttled(response)
     if status == 408 or status >= 500:
-        return Retry(f"the target answered {status}", retry_after_seconds(response.headers))
+        return Retry(answered(response, redactor), retry_after_seconds(response.headers))
     return None
 
 

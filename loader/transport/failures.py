@@ -14,6 +14,7 @@ import socket
 import ssl
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 _MAX_WORDS = 200
 _DNS_NAMES = {value: name for name, value in vars(socket).items() if name.startswith("EAI_")}
@@ -22,6 +23,10 @@ CHECK_CA = "Check the base URL; if the server's authority is private, name its c
 CHECK_TLS = "Check that the base URL's port speaks TLS 1.2 or newer."
 CHECK_URL = "Check the base URL."
 CHECK_PROXY = "Check the proxy's user and password."
+CHECK_HOST = "Check the host's name in the base URL (--base-url), and that this machine can look it up."
+CHECK_PORT = "Check host and port of the base URL (--base-url), and that the service is up."
+CHECK_HTTP = "Check that the base URL (--base-url) is that of the API: what answers there does not speak HTTP."
+_NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")} - {None}
 
 _PROXY_WANTS_CREDENTIALS = 407
 
@@ -44,6 +49,18 @@ def fatal_hint(error: BaseException) -> str | None:
         return CHECK_URL
     if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == _PROXY_WANTS_CREDENTIALS:
         return CHECK_PROXY
+    return None
+
+
+def poor_hint(error: BaseException) -> str | None:
+    """Return what to look at after a failure that a later attempt hardly gets past; None if it may well pass."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, socket.gaierror):
+        return CHECK_HOST if cause.errno in _NO_SUCH_HOST else None
+    if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
+        return CHECK_PORT
+    if isinstance(error, HttpProcessingError | aiohttp.ClientResponseError):
+        return CHECK_HTTP
     return None
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
-from aiohttp.hdrs import CONTENT_ENCODING
 from yarl import URL
 
 from loader.errors import UsageError
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_ANSWER_BYTES_PER_RECORD = 200
 """A Canbus result of one record is about 40 bytes; five times that leaves room (reliability.md 2.4)."""
+
+ECHOED_SHARE = 3
+"""An answer may repeat what was sent, and escape it: `\\u3042` is twice the bytes of its character, `\\u00e9` three times."""
 
 MAX_CONNECT_SECONDS = 10.0
 MAX_CACHED_PATHS = 64
@@ -71,7 +73,7 @@ def head_fields(url: URL, headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def max_answer_bytes(max_records: int) -> int:
-    """Return how long an answer may be, for requests of so many records."""
+    """Return how long an answer may be, for requests of so many records, beside what it repeats of them (`ECHOED_SHARE`)."""
     return MAX_ANSWER_BYTES + MAX_ANSWER_BYTES_PER_RECORD * max_records
 
 
@@ -101,11 +103,6 @@ async def read_capped(content: StreamReader, max_bytes: int) -> tuple[bytes, boo
     except Exception:  # noqa: BLE001 -- the status is known, and nothing else can be learnt
         return body, False
     return body, len(body) <= max_bytes
-
-
-def is_encoded(headers: Mapping[str, str]) -> bool:
-    """Say whether an answer's body is compressed, though nobody asked for that: it is not read then."""
-    return CONTENT_ENCODING in headers and headers[CONTENT_ENCODING].lower() != "identity"
 
 
 class Attempt(Protocol):

@@ -8,7 +8,7 @@ Laws, the same as the session's (see `session`):
 - `send` never raises, except for cancellation. A status counts only if the parser read it from an answer.
 - `is_sent` is a flag of ours, set before the first byte is handed to the connection; nothing is written before.
 - Nothing is ever sent twice: there is no code here that could.
-- No redirect, no cookie, no password from the environment, no decompression, no unbounded read. It knows no proxy:
+- No redirect, no cookie, no password from the environment, no unbounded read. It knows no proxy:
   `choose.choose_transport` takes the session for that.
 - Every address is compared with the origin fixed at the start.
 - A connection is used again only after a whole exchange, only for four idle seconds, and only if it was silent meanwhile.
@@ -28,7 +28,7 @@ from yarl import URL
 
 from loader.model import NoResponse, Request, Response
 from loader.transport.base import Follow
-from loader.transport.failures import CHECK_URL, describe, fatal_hint
+from loader.transport.failures import CHECK_URL, describe, fatal_hint, poor_hint
 from loader.transport.http import (
     NOT_OURS,
     TIMED_OUT,
@@ -87,7 +87,7 @@ class LeanTransport:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, the flag alone says whether it was sent
             words = TIMED_OUT if exchange.is_expired else describe(error)
-            return NoResponse(is_sent=exchange.is_sent, error=words, fatal_hint=fatal_hint(error))
+            return NoResponse(exchange.is_sent, words, fatal_hint(error), poor_hint=poor_hint(error))
         finally:
             self._deadlines.end(exchange)
             if connection is not None:

@@ -23,7 +23,8 @@ from aiohttp.http_writer import StreamWriter
 from loader.end_of_turn import EndOfTurn
 from loader.model import Request, Response
 from loader.transport.base import Follow
-from loader.transport.http import JOINED_BYTES, NOT_OURS, SLICE_BYTES, Deadlines, is_encoded, read_capped
+from loader.transport.encodings import decoded, is_encoded
+from loader.transport.http import ECHOED_SHARE, JOINED_BYTES, NOT_OURS, SLICE_BYTES, Deadlines, read_capped
 from loader.transport.lean_protocol import Begun, Handler, whole_of
 from loader.transport.pool import ROUND, readable
 from loader.transport.request_heads import Ends, Heads
@@ -102,6 +103,7 @@ class Exchange:
     __slots__ = (
         "_answer",
         "_follow",
+        "_max_bytes",
         "_sent_at",
         "_shared",
         "_upload",
@@ -121,6 +123,7 @@ class Exchange:
         self._shared = shared
         self._follow = follow
         self._sent_at = 0.0
+        self._max_bytes = shared.max_answer_bytes
         self._upload: asyncio.Task[None] | None = None
         # What wakes the task: an answer that was read here, one of which only the head has come, or what ended the connection.
         self._answer: asyncio.Future[Response | Begun] | None = None
@@ -202,16 +205,19 @@ class Exchange:
         body, headers = whole_of(content), message.headers
         if body is None:
             return None
-        is_complete = len(body) <= self._shared.max_answer_bytes and not is_encoded(headers)
+        is_complete = len(body) <= self._max_bytes
+        if is_complete and is_encoded(headers):
+            body, is_complete = decoded(headers, body, self._max_bytes)
         # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
         return Response(message.code, headers, body, is_complete, self.is_uploaded, now - self._sent_at)
 
     async def _read(self, message: RawResponseMessage, content: StreamReader) -> Response:
         """Read the rest of an answer that comes in pieces."""
         is_uploaded = self.is_uploaded
-        body, is_complete = await read_capped(content, self._shared.max_answer_bytes)
+        body, is_complete = await read_capped(content, self._max_bytes)
         headers = cast("Mapping[str, str]", message.headers)
-        is_complete = is_complete and not is_encoded(headers)
+        if is_complete and is_encoded(headers):
+            body, is_complete = decoded(headers, body, self._max_bytes)
         seconds = self._shared.loop.time() - self._sent_at
         return Response(message.code, headers, body, is_complete, is_uploaded, seconds)
 
@@ -223,6 +229,7 @@ class Exchange:
         if self.is_expired or transport is None or transport.is_closing():
             raise aiohttp.ClientConnectionResetError
         size = len(body)
+        self._max_bytes = self._shared.max_answer_bytes + ECHOED_SHARE * size
         end = self._shared.ends[size or request.method]
         self.is_sent = True
         self._sent_at = self._shared.loop.time()

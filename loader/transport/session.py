@@ -8,7 +8,7 @@ Laws:
 - A connection that spoke or was closed while it was idle is left, and the request is tried on another: nothing of it was sent.
 - Nothing is ever sent twice. aiohttp by itself sends GET, PUT and DELETE again after a lost connection (rows 38 to 40). That is
   switched off, and `MarkedRequest` refuses to be sent twice for one attempt should the switch ever move.
-- No redirect, no cookie, no proxy or password from the environment, no decompression, no unbounded read.
+- No redirect, no cookie, no proxy or password from the environment, no unbounded read.
 - Every URL is compared with the origin fixed at the start.
 """
 
@@ -24,13 +24,14 @@ from yarl import URL
 from loader.model import NoResponse, Request, Response
 from loader.transport.attempt import ATTEMPT, Attempt, Body, ConnectionUnusableError, MarkedRequest
 from loader.transport.base import Follow
-from loader.transport.failures import CHECK_URL, describe, fatal_hint
+from loader.transport.encodings import decoded, is_encoded
+from loader.transport.failures import CHECK_PROXY, CHECK_URL, describe, fatal_hint, poor_hint
 from loader.transport.http import (
+    ECHOED_SHARE,
     MAX_CACHED_PATHS,
     NOT_OURS,
     build_url,
     head_fields,
-    is_encoded,
     max_answer_bytes,
     read_capped,
     timeouts_of,
@@ -62,6 +63,7 @@ class SessionTransport:
         self._timeout_seconds = timeout_seconds
         self._urls: dict[str, URL] = {}
         checked_proxy = None if proxy is None else check_proxy(proxy)
+        self._proxy = "" if checked_proxy is None else URL(checked_proxy).host_port_subcomponent
         fields = head_fields(URL(self._base_url, encoded=True), headers)
         needs_tls = any((url or "").startswith("https:") for url in (self._base_url, checked_proxy))
         self._connector = CheckedConnector(limit=concurrency, tls=make_tls(ca_file) if needs_tls else None)
@@ -96,23 +98,31 @@ class SessionTransport:
         answer: aiohttp.ClientResponse | None = None
         data = Body(request.body, attempt) if request.body else None
         body, is_complete, is_uploaded = b"", False, False
+        max_bytes = self._max_answer_bytes + ECHOED_SHARE * len(request.body)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await self._session.request(request.method, url, data=data, allow_redirects=False)
                 # Judged now: an answer that came before the whole body was handed over cannot be an answer to it (row 36).
                 is_uploaded = attempt.is_uploaded
-                body, is_complete = await read_capped(answer.content, self._max_answer_bytes)
+                body, is_complete = await read_capped(answer.content, max_bytes)
         except ConnectionUnusableError:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, the mark alone says whether it was sent
             if answer is None:
-                return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))
+                return self._no_response(error, is_sent=attempt.is_sent)
         finally:
             if answer is not None and not (is_complete and is_uploaded):
                 answer.close()
-        is_complete = is_complete and not is_encoded(answer.headers)
+        if is_complete and is_encoded(answer.headers):
+            body, is_complete = decoded(answer.headers, body, max_bytes)
         seconds = asyncio.get_running_loop().time() - attempt.sent_at
         return Response(answer.status, answer.headers, body, is_complete, is_uploaded, seconds)
+
+    def _no_response(self, error: Exception, *, is_sent: bool) -> NoResponse:
+        hint = fatal_hint(error)
+        if hint == CHECK_PROXY:
+            return NoResponse(is_sent, f"the proxy {self._proxy} wants other credentials (407)", hint, "credentials")
+        return NoResponse(is_sent, describe(error), hint, poor_hint=poor_hint(error))
 
     def drop_idle(self) -> None:
         """Let no connection that is open now carry another request."""

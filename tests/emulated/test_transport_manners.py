@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 from loader.errors import UsageError
-from loader.model import Response
+from loader.model import Request, Response
 from loader.transport.base import Transport
-from loader.transport.http import MAX_ANSWER_BYTES
+from loader.transport.http import ECHOED_SHARE, MAX_ANSWER_BYTES, SLICE_BYTES
 from loader.transport.session import SessionTransport
 from tests.emulated.raw_server import Line, answer, serve
 from tests.emulated.transport_contract import (
@@ -84,7 +85,48 @@ async def test_a_proxy_is_used_when_it_is_named(make: Callable[..., Any]) -> Non
     assert proxy.requests[0].line == "POST http://127.0.0.1:9/records HTTP/1.1"
 
 
-async def test_compressed_answers_are_neither_unpacked_nor_believed(make: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("size", [100, 3 * SLICE_BYTES])
+@pytest.mark.parametrize("name, bits", [("gzip", 31), ("X-GZIP", 31), ("deflate", 15), ("deflate", -15)])
+async def test_an_answer_that_is_compressed_unasked_is_read(
+    name: str, bits: int, size: int, make: Callable[..., Any]
+) -> None:
+    told = bytes(range(32, 127)) * (size // 95 + 1)
+    packer = zlib.compressobj(wbits=bits)
+    packed = packer.compress(told) + packer.flush()
+
+    async def script(line: Line) -> None:
+        for _ in range(2):
+            await line.request()
+            await line.send(answer(packed, extra=b"Content-Encoding: %b\r\n" % name.encode()))
+
+    async with serve(script) as server, opened(make, server.url) as transport:
+        replies = [await transport.send(SMALL) for _ in range(2)]
+    assert [(reply.is_complete, reply.body) for reply in replies if isinstance(reply, Response)] == [(True, told)] * 2
+
+
+@pytest.mark.parametrize(
+    "name, body",
+    [
+        ("br", b"anything"),
+        ("gzip", b"no gzip"),
+        ("gzip", gzip.compress(b"{}", mtime=0)[:-3]),
+        ("gzip, gzip", gzip.compress(b"{}", mtime=0)),
+    ],
+)
+async def test_a_compression_that_cannot_be_undone_is_not_believed(
+    name: str, body: bytes, make: Callable[..., Any]
+) -> None:
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(answer(body, extra=b"Content-Encoding: %b\r\n" % name.encode()))
+
+    async with serve(script) as server, opened(make, server.url) as transport:
+        reply = await transport.send(SMALL)
+    assert isinstance(reply, Response)
+    assert not reply.is_complete
+
+
+async def test_a_compressed_answer_is_unpacked_no_further_than_the_cap(make: Callable[..., Any]) -> None:
     bomb = gzip.compress(b"0" * (32 * MIB))
 
     async def script(line: Line) -> None:
@@ -95,13 +137,13 @@ async def test_compressed_answers_are_neither_unpacked_nor_believed(make: Callab
         reply = await transport.send(SMALL)
     assert isinstance(reply, Response)
     assert not reply.is_complete
-    assert len(reply.body) <= len(bomb)
+    assert len(reply.body) <= MAX_ANSWER_BYTES + 200 + ECHOED_SHARE * len(SMALL.body)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("excess", [0, 1])
 async def test_an_answer_is_read_up_to_its_cap(excess: int, make: Callable[..., Any]) -> None:
-    most = MAX_ANSWER_BYTES + 200 * 10
+    most = MAX_ANSWER_BYTES + 200 * 10 + ECHOED_SHARE * len(SMALL.body)
 
     async def script(line: Line) -> None:
         await line.request()
@@ -113,6 +155,19 @@ async def test_an_answer_is_read_up_to_its_cap(excess: int, make: Callable[..., 
     assert reply.is_complete == (excess == 0)
     assert len(reply.body) <= most + excess
     assert len(server.requests) == 1
+
+
+async def test_an_answer_may_repeat_what_a_large_request_sent(make: Callable[..., Any]) -> None:
+    body = b"x" * (4 * MIB)
+
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(answer(body))
+
+    async with serve(script) as server, opened(make, server.url) as transport:
+        reply = await transport.send(Request("POST", "/records", body))
+    assert isinstance(reply, Response)
+    assert (reply.is_complete, len(reply.body)) == (True, len(body))
 
 
 @pytest.mark.parametrize(

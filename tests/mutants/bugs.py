@@ -182,10 +182,10 @@ FOURTEEN = (
         "A record is rejected because the server failed, though it may be there.",
         Edit(
             "loader/targets/ozari/api.py",
-            "    common = common_verdict(response)\n",
+            "    common = common_verdict(response, redactor)\n",
             "    if response.status == 500:\n"
             '        return Settled((Rejected("target", "500", ""),))\n'
-            "    common = common_verdict(response)\n",
+            "    common = common_verdict(response, redactor)\n",
         ),
         by=(LOST,),
     ),
@@ -194,10 +194,10 @@ FOURTEEN = (
         "A chunk is halved, as after a 400, although parts of it may be there.",
         Edit(
             "loader/targets/canbus/add.py",
-            "        common = common_verdict(response)\n",
+            "        common = common_verdict(response, self._envelope.redactor)\n",
             "        if response.status == 500:\n"
             '            return Split("500", "")\n'
-            "        common = common_verdict(response)\n",
+            "        common = common_verdict(response, self._envelope.redactor)\n",
         ),
         by=(STOPS + "::test_a_chunk_that_fails_is_taken_apart_and_the_culprit_held",),
     ),
@@ -216,7 +216,7 @@ FOURTEEN = (
         "The same for a chunk: the status alone makes all of it created.",
         Edit(
             "loader/targets/canbus/add.py",
-            '            return Unknown("the records were probably added, but the answer cannot be read", response.status)\n',
+            "            return Unknown(reason, response.status, is_unreadable=True)\n",
             "            return Settled((Created(None),) * len(chunk.records))\n",
         ),
         by=(ADD,),
@@ -897,8 +897,8 @@ DISK = (
         "An error of the operating system is taken for proof that nothing left.",
         Edit(
             "loader/transport/session.py",
-            "return NoResponse(is_sent=attempt.is_sent, error=describe(error), fatal_hint=fatal_hint(error))",
-            "return NoResponse(not isinstance(error, OSError), describe(error), fatal_hint(error))",
+            "return self._no_response(error, is_sent=attempt.is_sent)",
+            "return self._no_response(error, is_sent=not isinstance(error, OSError))",
         ),
         by=(TRANSPORT,),
     ),

@@ -21,6 +21,7 @@ import orjson
 from loader.columns import CreatedIds, RecordBlock, Splice
 from loader.errors import UsageError
 from loader.model import (
+    Blocked,
     Chunk,
     Created,
     Halt,
@@ -38,9 +39,9 @@ from loader.model import (
 from loader.reading.parsing import text_of
 from loader.redaction import SHOWN_CHARACTERS
 from loader.settings import CanbusAdd, CanbusCredentials
-from loader.targets.answers import common_verdict, error_text, has_simple_strings, read_object
+from loader.targets.answers import common_verdict, first_words, has_simple_strings, read_object, words_of
 from loader.targets.base import Identity, StoredText
-from loader.targets.canbus.api import Envelope, halt_of, is_authentic, read_metadata
+from loader.targets.canbus.api import Envelope, halt_of, is_authentic, is_own, read_metadata
 from loader.targets.canbus.records import CanbusRecords
 from loader.targets.canbus.results import DUPLICATE, read_results
 from loader.targets.stamp_form import EARLIER_FORM, StampForm
@@ -197,9 +198,13 @@ class CanbusAddTarget:
     def _full_look(self, chunk: Chunk, response: Response) -> Verdict:
         body = read_object(response)
         if body is None:
-            return Unknown("the records were probably added, but the answer cannot be read", response.status)
+            words = first_words(response, self._envelope.redactor) or "it is empty"
+            reason = f"the records were probably added, but the answer cannot be read: {words}"
+            return Unknown(reason, response.status, is_unreadable=True)
         if not is_authentic(body):
-            return Unknown("the answer does not say that the credentials were accepted", response.status)
+            words = first_words(response, self._envelope.redactor)
+            reason = f"the answer does not say that the credentials were accepted: {words}"
+            return Unknown(reason, response.status, is_unreadable=not is_own(body))
         results = body.get("results")
         if not isinstance(results, list) or len(results) != len(chunk.records):
             return Unknown("the answer does not have one result per record", response.status)
@@ -211,14 +216,18 @@ class CanbusAddTarget:
         return len(users) == 1 and (len(chunk.records) > 1 or users == {self._login})
 
     def _refusal(self, response: Response) -> Verdict:
-        common = common_verdict(response)
+        common = common_verdict(response, self._envelope.redactor)
         if common is not None:
             return common
-        text = error_text(read_object(response), response.status, self._envelope.redactor)
+        text = words_of(response, self._envelope.redactor)
         if response.status in SPLITTING_STATUSES:
             return Split(str(response.status), text, must_ask_first=True)
         halt = halt_of(response, text)
-        return halt or Unknown(f"the target answered {response.status}, which is not documented", response.status)
+        if halt is not None and not is_own(read_object(response)):
+            return Blocked(str(response.status), text)
+        return halt or Unknown(
+            f"the target answered {response.status}, which is not documented: {text}", response.status
+        )
 
 
 def check_text(option: str, text: str | None) -> None:

@@ -8,6 +8,7 @@ itself.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ import orjson
 from loader.model import Halt, Request, Response, Retry
 from loader.redaction import Redactor
 from loader.settings import CanbusCredentials
-from loader.targets.answers import common_reading, error_text, read_object
+from loader.targets.answers import common_reading, read_object, words_of
 from loader.targets.base import Identity, Item
 
 BINDING_KEY = b"loader: the Canbus app id of a run"
@@ -65,6 +66,11 @@ def is_authentic(body: dict[str, Any]) -> bool:
     return body.get("authen") == "OK"
 
 
+def is_own(body: dict[str, Any] | None) -> bool:
+    """Say whether a body has the form of the API's own answers. Source: [D] CB-add-old; those of 404 and 500 have none."""
+    return body is not None and body.get("authen") in ("OK", "NG")
+
+
 def halt_of(response: Response, text: str) -> Halt | None:
     """Return why nothing can succeed, for the statuses that say so. Source: [D] CB-add-old."""
     match response.status:
@@ -92,22 +98,24 @@ def halt_of(response: Response, text: str) -> Halt | None:
 
 def read_fault(response: Response, redactor: Redactor) -> Retry | Halt | None:
     """Say why an answer to a call that changes nothing is none; None if it is one."""
-    common = common_reading(response)
+    common = common_reading(response, redactor)
     if common is not None:
         return common
     body = read_object(response)
-    text = error_text(body, response.status, redactor)
+    text = words_of(response, redactor)
     halt = halt_of(response, text)
     if halt is not None:
-        return halt
+        return halt if is_own(body) else replace(halt, is_foreign=True)
     if response.status == 400 or (body is not None and body.get("authen") == "NG"):
         return Halt(
             "credentials",
             f"the target refuses the app id or the credentials ({response.status}: {text})",
             "check CANBUS_TENANT_ID, CANBUS_APP_ID, CANBUS_API_KEY and CANBUS_API_SECRET",
+            is_foreign=not is_own(body),
         )
     if not 200 <= response.status < 300 or body is None or not is_authentic(body):
-        return Retry(f"the target answered {response.status}, but not as documented")
+        reason = f"the target answered {response.status}, but not as documented: {text}"
+        return Retry(reason, is_foreign=response.is_whole and not is_own(body))
     return None
 
 

@@ -13,10 +13,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from loader.errors import UsageError
-from loader.model import Halt, Rejected, Request, Response, Retry, Settled, Unknown, Verdict
+from loader.model import Blocked, Halt, Rejected, Request, Response, Retry, Settled, Unknown, Verdict
 from loader.redaction import Redactor
 from loader.settings import OzariCredentials
-from loader.targets.answers import common_reading, common_verdict, error_text, read_object
+from loader.targets.answers import common_reading, common_verdict, error_text, first_words, read_object, words_of
 from loader.targets.base import Identity
 
 PRIMARY_KEY = "fid"
@@ -27,6 +27,8 @@ MAX_NAME_CHARACTERS = 64
 MAX_KNOWN_NAMES = 4096
 """Field names remembered as good. A table has some hundreds at most; a source with endless names must not fill the memory."""
 NO_TABLE = "Table not found"
+STATUSES_OF_ANYBODY = frozenset({401, 403, 404, 405})
+"""Statuses that the vendor gives ([D] OZ-err), and that firewalls, proxies and login pages give as well."""
 REFUSING_STATUSES = frozenset({400, 409, 411, 415, 422})
 """Statuses that say: this record, as it is, was looked at and refused (reliability.md 2.3)."""
 
@@ -120,34 +122,45 @@ def read_success(response: Response, table: str, redactor: Redactor, done: str) 
     """Return the body of a 2xx that says success for this table, else what it means. `done`: what was probably done."""
     body = read_object(response)
     if body is None:
-        return Unknown(f"{done}, but the answer cannot be read", response.status)
+        words = first_words(response, redactor) or "it is empty"
+        return Unknown(f"{done}, but the answer cannot be read: {words}", response.status, is_unreadable=True)
     success = body.get("success")
     if success is False and isinstance(body.get("error"), str):
         return Settled((Rejected("target", str(response.status), error_text(body, response.status, redactor)),))
     if success is not True:
-        return Unknown("the answer says neither success nor an error", response.status)
+        words = first_words(response, redactor)
+        reason = f"the answer says neither success nor an error: {words}"
+        return Unknown(reason, response.status, is_unreadable=not is_own(body))
     if not is_same_table(body, table):
         return Unknown("the answer names another table", response.status, is_mismatch="table" in body)
     return body
 
 
+def is_own(body: Mapping[str, Any] | None) -> bool:
+    """Say whether a body has the form of the API's own answers. Source: [D] OZ-err, OZ-intro: each has `success`."""
+    return body is not None and isinstance(body.get("success"), bool)
+
+
 def refusal(response: Response, table: str, redactor: Redactor) -> Verdict:
     """Say what an answer other than 200 and 201 means for one record's request."""
-    common = common_verdict(response)
+    common = common_verdict(response, redactor)
     if common is not None:
         return common
+    if response.status in STATUSES_OF_ANYBODY and not is_own(read_object(response)):
+        return Blocked(str(response.status), words_of(response, redactor))
     halt = halt_of(response, table, redactor)
     if halt is not None:
         return halt
     if response.status in REFUSING_STATUSES:
-        text = error_text(read_object(response), response.status, redactor)
+        text = words_of(response, redactor)
         return Settled((Rejected("target", str(response.status), text),))
-    return Unknown(f"the target answered {response.status}, which is not documented", response.status)
+    words = words_of(response, redactor)
+    return Unknown(f"the target answered {response.status}, which is not documented: {words}", response.status)
 
 
 def halt_of(response: Response, table: str, redactor: Redactor) -> Halt | None:
     """Return why nothing can succeed, for the statuses that say so."""
-    text = error_text(read_object(response), response.status, redactor)
+    text = words_of(response, redactor)
     if response.status in (401, 403):
         return Halt(
             "credentials",
@@ -175,20 +188,23 @@ def preflight() -> Request:
 
 def read_preflight(response: Response, redactor: Redactor) -> Identity | Retry | Halt:
     """Read the token probe's answer."""
-    common = common_reading(response)
+    common = common_reading(response, redactor)
     if common is not None:
         return common
     body = read_object(response)
-    text = error_text(body, response.status, redactor)
+    text = words_of(response, redactor)
+    is_foreign = not is_own(body)
     if response.status in (404, 405):
         return Halt(
             "table",
             f"this is not Ozari's API ({response.status}: {text})",
             "check --base-url: it ends before /integration",
+            is_foreign=is_foreign,
         )
     if response.status in (400, 401, 403) or (response.status == 200 and body and body.get("success") is False):
-        return Halt("credentials", f"the target refuses the token ({response.status}: {text})", "check OZARI_TOKEN")
+        message = f"the target refuses the token ({response.status}: {text})"
+        return Halt("credentials", message, "check OZARI_TOKEN", is_foreign=is_foreign)
     company = body.get("company") if body else None
     if response.status == 200 and body and body.get("success") is True and isinstance(company, str) and company:
         return Identity(redactor(company), f"ozari:{redactor.clean(company)}")
-    return Retry(f"the token probe brought no company (HTTP {response.status})")
+    return Retry(f"the token probe brought no company (HTTP {response.status}: {text})", is_foreign=response.is_whole)

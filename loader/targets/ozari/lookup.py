@@ -17,7 +17,7 @@ import orjson
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import raw_value
 from loader.redaction import Redactor
-from loader.targets.answers import common_reading, error_text, read_object
+from loader.targets.answers import common_reading, read_object, words_of
 from loader.targets.base import LookupAnswer, NoQueryEndpoint, QueryEndpoint
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.insert import read_id
@@ -26,6 +26,8 @@ from loader.targets.values import NUMBER_STARTS, as_text, is_alike, lock_text
 MAX_VALUES = 200
 """Values of one `in`, and rows of one page ([D] OZ-query)."""
 CLOSED = "the table cannot be queried"
+UNKNOWN_PATH = (404, 405, 501)
+"""What a deployment without the endpoint says, in whatever form: its router answers, not the API."""
 
 
 def query_path(table: str) -> str:
@@ -35,10 +37,13 @@ def query_path(table: str) -> str:
 
 def lookup_fault(response: Response, table: str, redactor: Redactor) -> Retry | Halt | None:
     """Say why an answer to a harmless question is none: try later, or stop. None: it is an answer, or a refusal to answer."""
-    common = common_reading(response)
+    common = common_reading(response, redactor)
     if common is not None:
         return common
-    text = error_text(read_object(response), response.status, redactor)
+    text = words_of(response, redactor)
+    if not ozari.is_own(read_object(response)):  # somebody on the way says so, not the API
+        is_refused = response.status in (401, 403)
+        return Retry(f"the question was refused ({response.status}: {text})", is_foreign=True) if is_refused else None
     # A 403 may also mean a table closed to queries (apis.md part 5.2); only a word about the token ends the run.
     is_token = response.status == 401 or (response.status == 403 and "token" in text.lower())
     is_table = response.status == 404 and ozari.NO_TABLE in text
@@ -68,9 +73,12 @@ class OzariCapability:
         if response.status == 200 and not response.is_complete:
             return Retry("the query's answer was cut")
         body = read_object(response)
+        if not ozari.is_own(body) and response.status not in UNKNOWN_PATH:
+            words = words_of(response, self._redactor)
+            return Retry(f"the query was answered {response.status}: {words}", is_foreign=True)
         rows = rows_of(body, self._table) if response.status == 200 else None
         if rows is None:
-            return NoQueryEndpoint(f"{CLOSED}: {error_text(body, response.status, self._redactor)}")
+            return NoQueryEndpoint(f"{CLOSED}: {words_of(response, self._redactor)}")
         highest = read_id(rows[0].get("fid")) if rows else 0
         return QueryEndpoint(highest if isinstance(highest, int) else None)
 
@@ -115,12 +123,13 @@ class OzariQuery:
             return fault
         body = read_object(response)
         if response.status != 200:
-            reason = f"{CLOSED}: {error_text(body, response.status, self._redactor)}"
+            reason = f"{CLOSED}: {words_of(response, self._redactor)}"
             return LookupAnswer((Undecided(reason),) * len(records))
         rows = rows_of(body, self._table)
         total = body.get("total") if body else None
         if rows is None or isinstance(total, bool) or not isinstance(total, int):
-            return Unknown("the query's answer is not as documented", response.status)
+            words = words_of(response, self._redactor)
+            return Unknown(f"the query's answer is not as documented: {words}", response.status)
         if self._is_stamp and rows and not {record.key for record in records} & self._texts(rows):
             return Unknown("the answer belongs to another query", response.status, is_mismatch=True)
         return LookupAnswer(self._findings(records, rows, is_whole=total <= len(rows)))
@@ -225,11 +234,12 @@ def read_matched(response: Response, table: str, redactor: Redactor) -> int | Un
     matched = body.get("matched") if body else None
     is_count = isinstance(matched, int) and not isinstance(matched, bool) and matched >= 0
     if response.status not in (200, 404, 409):
-        return Undecided(f"the target refuses the question: {error_text(body, response.status, redactor)}")
+        return Undecided(f"the target refuses the question: {words_of(response, redactor)}")
     if body is None or matched is None or not isinstance(matched, int) or not is_count:
         if response.status == 404:
-            return Undecided(f"the target does not know this call: {error_text(body, 404, redactor)}")
-        return Unknown("the answer does not say how many rows matched", response.status)
+            return Undecided(f"the target does not know this call: {words_of(response, redactor)}")
+        words = words_of(response, redactor)
+        return Unknown(f"the answer does not say how many rows matched: {words}", response.status)
     is_agreed = {
         200: matched == 1 and body.get("success") is True and ozari.is_same_table(body, table),
         404: matched == 0,

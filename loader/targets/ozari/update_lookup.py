@@ -19,7 +19,7 @@ import orjson
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import members
 from loader.redaction import Redactor
-from loader.targets.answers import error_text, read_object
+from loader.targets.answers import read_object
 from loader.targets.base import MatchedRows, Side
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.lookup import CLOSED, lookup_fault, query_path
@@ -55,7 +55,7 @@ def read_rows(response: Response, table: str, redactor: Redactor) -> MatchedRows
         return fault
     body = read_object(response)
     if response.status != 200:
-        return Undecided(f"{CLOSED}: {error_text(body, response.status, redactor)}")
+        return Undecided(f"{CLOSED}: {words_of(response, redactor)}")
     total, rows = (body.get("total"), body.get("records")) if body else (None, None)
     is_answer = body is not None and body.get("success") is True and ozari.is_same_table(body, table)
     is_count = isinstance(total, int) and not isinstance(total, bool) and total >= 0

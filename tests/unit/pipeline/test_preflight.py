@@ -8,7 +8,8 @@ import pytest
 
 from loader.errors import RunStopped
 from loader.model import NoResponse, Response
-from loader.pipeline.preflight import Preflight
+from loader.pipeline.preflight import FIRST_CONTACT_SECONDS, FOREIGN_SECONDS, Preflight
+from loader.report.waiting import Waiting, Waits
 from loader.targets.base import Identity
 from tests.unit.delivery.delivering import OZARI
 from tests.unit.delivery.memory_run import MemoryRun
@@ -16,7 +17,10 @@ from tests.unit.virtual_loop import in_virtual_time
 
 WELL = Response(200, {}, b'{"success":true,"company":"Acme"}')
 BUSY = Response(503, {}, b"")
-REFUSED = Response(401, {}, b'{"error":"bad token"}')
+REFUSED = Response(401, {}, b'{"success":false,"error":"bad token"}')
+BLOCKED = Response(403, {"content-type": "text/html"}, b"Request blocked")
+PAGE = Response(200, {"content-type": "text/html"}, b"<h1>It works!</h1>")
+NOBODY = NoResponse(is_sent=False, error="ClientConnectorError: Connection refused", poor_hint="look at the port")
 LOST = NoResponse(is_sent=True, error="the connection was lost")
 EXPIRED = NoResponse(is_sent=False, error="the certificate has expired", fatal_hint="renew it")
 
@@ -68,6 +72,53 @@ async def test_what_no_later_attempt_can_mend_stops_the_run_at_once(reply: Reply
     with pytest.raises(RunStopped) as stopped:
         await preflight.identify()
     assert (stopped.value.reason, asked_at(run)) == (reason, [0.0])
+
+
+@pytest.mark.parametrize(
+    "reply, words, hint",
+    [(NOBODY, "the target: connection refused", "look at the port"), (PAGE, "text/html: It works!", "--base-url")],
+)
+@in_virtual_time
+async def test_where_it_hardly_gets_better_the_run_stops_within_a_minute(reply: Reply, words: str, hint: str) -> None:
+    preflight, run = await asking(reply)
+    with pytest.raises(RunStopped) as stopped:
+        await preflight.identify()
+    assert run.runtime.clock() == FIRST_CONTACT_SECONDS
+    assert words in stopped.value.message
+    assert hint in stopped.value.hint
+
+
+@pytest.mark.parametrize("replies", [[NOBODY, BUSY, BUSY, BUSY, BUSY, BUSY, BUSY, WELL], [NOBODY, PAGE, NOBODY, WELL]])
+@in_virtual_time
+async def test_what_gets_better_is_waited_for(replies: list[Reply]) -> None:
+    preflight, _ = await asking(*replies)
+    assert await preflight.identify() is not None
+
+
+@in_virtual_time
+async def test_while_it_waits_it_says_for_what_since_when_and_until_when() -> None:
+    preflight, run = await asking(LOST)
+    waits = Waits(run.runtime.clock)
+    preflight = Preflight(run.sender, OZARI, run.stop, run.runtime, 900.0, "api.example", waits)
+    task = asyncio.create_task(preflight.identify())
+    await asyncio.sleep(5)
+    assert waits.current == Waiting("cannot reach api.example: the connection was lost; trying again", 0.0, 900.0)
+    run.stop.interrupt(2)
+    await task
+    assert waits.current is None
+
+
+@in_virtual_time
+async def test_a_probe_that_a_firewall_refuses_stops_the_run_only_if_that_lasts() -> None:
+    preflight, run = await asking(BLOCKED)
+    assert await preflight.is_well() is False
+    await asyncio.sleep(FOREIGN_SECONDS - 1)
+    assert await preflight.is_well() is False
+    assert not run.stop.is_requested
+    await asyncio.sleep(1)
+    assert await preflight.is_well() is False
+    assert run.stop.error is not None
+    assert "Request blocked" in run.stop.error.message
 
 
 @pytest.mark.parametrize("interrupt", [True, False])

@@ -194,13 +194,28 @@ async def test_it_says_what_nothing_moves_for(tmp_path: Path) -> None:
         for _ in range(FAULTS_TO_OPEN):
             it.session.sender.breaker.failed()
         reasons.append(it.sample().waiting_reason)
-        assert reasons == [
+        it.session.sender.breaker.last_fault = "the target answered 500: disk full"
+        reasons.append(it.sample().waiting_reason)
+        plain = [reason and reason.partition("; until")[0] for reason in reasons]
+        assert plain == [
             None,
             "the source",
-            "1 ambiguous records, until they can be asked for",
+            "1 ambiguous record, until they can be asked for",
             None,
             "the target does not answer well; asking it now and then",
+            "the target does not answer well (the target answered 500: disk full); asking it now and then",
         ]
+        has_end = ["; until " in (reason or "") for reason in reasons]
+        assert has_end == [False, False, True, False, True, True]
+
+
+@in_virtual_time
+async def test_it_says_until_when_the_target_asks_for_a_pause(tmp_path: Path) -> None:
+    async with measured(tmp_path, rate=10.0) as it:
+        it.session.throttle.answered(await it.session.throttle.admit(), Throttled(60.0))
+        reason = it.sample().waiting_reason
+        assert reason is not None
+        assert reason.startswith("the target asks for a pause; until ")
 
 
 # --- the bound of memory ------------------------------------------------------------------------------------------------

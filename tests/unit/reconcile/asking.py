@@ -91,11 +91,12 @@ class Reconciling:
         age_seconds: float = 0.0,
         lock: str | None = None,
         is_new: bool = True,
+        reason: str = "lost",
     ) -> None:
         """Take lines into doubt. `is_new`: they are not outstanding yet."""
         records = [line(number, key=f"k{number}", lock=lock) for number in numbers]
         free = self.run.queue.admit(records) if is_new else records
-        self.reconciler.doubt(free, "lost", status, age_seconds)
+        self.reconciler.doubt(free, reason, status, age_seconds)
 
     def outcomes(self) -> dict[int, Outcome]:
         """Return how lines ended."""

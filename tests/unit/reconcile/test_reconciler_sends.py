@@ -8,7 +8,7 @@ import pytest
 
 from loader.model import Absent, Ambiguous, Created, Outcome, Rejected, Undecided, Updated
 from loader.reconcile.doubt import Duplicate
-from loader.reconcile.reconciler import EARLY_LOOK_SECONDS
+from loader.reconcile.reconciler import EARLY_LOOK_SECONDS, UNREADABLE_SECONDS
 from loader.reconcile.strategies import SendAgain
 from tests.unit.delivery.memory_run import line, numbers
 from tests.unit.reconcile.asking import SETTLE_SECONDS, NeverProves, Reconciling, Script, Table, looking_up, reconciling
@@ -103,6 +103,55 @@ async def test_while_nobody_succeeds_no_record_is_at_fault(conclusion: Absent | 
     async with reconciling(Script({1: [conclusion]})) as it:
         await fail(it, [500] * 10, others_succeed=False)
         assert (it.outcomes(), numbers(it.sent_again())) == ({}, [[1]])
+
+
+TOO_LONG = "the target answered 500: Data too long"
+
+
+async def fail_alone(it: Reconciling, reasons: list[str], status: int = 500, others: int = 0) -> None:
+    it.run.queue.admit([line(number) for number in range(100, 100 + others)])
+    for attempt, reason in enumerate(reasons):
+        it.doubt(1, status=status, is_new=not attempt, reason=reason)
+        await asyncio.sleep(30)
+        if it.outcomes():
+            return
+        it.sent_again()
+
+
+@in_virtual_time
+async def test_the_last_row_is_rejected_with_the_words_that_it_met_each_time() -> None:
+    async with reconciling(Script({})) as it:
+        await fail_alone(it, [TOO_LONG] * 10)
+        message = "the target answered 500 5 times, and did not create the record; the last: 500: Data too long"
+        assert it.outcomes() == {1: Rejected("target", "500", message)}
+
+
+@pytest.mark.parametrize(
+    "reasons, status, others",
+    [
+        ([TOO_LONG] * 10, 500, 50),  # not the last
+        (["the target answered 500"] * 10, 500, 0),  # nobody says what is wrong with it
+        (["the target answered 503: busy"] * 10, 503, 0),
+        ([TOO_LONG, "the target answered 500: deadlock"] * 5, 500, 0),
+    ],
+)
+@in_virtual_time
+async def test_a_last_row_is_not_rejected_for_what_may_be_the_targets(
+    reasons: list[str], status: int, others: int
+) -> None:
+    async with reconciling(Script({})) as it:
+        await fail_alone(it, reasons, status, others)
+        assert it.outcomes() == {}
+
+
+@in_virtual_time
+async def test_a_record_that_is_absent_after_an_answer_that_cannot_be_read_waits_before_it_is_sent_again() -> None:
+    async with reconciling(Script({})) as it:
+        it.doubt(1, status=200)
+        await asyncio.sleep(SETTLE_SECONDS + 1)
+        assert it.sent_again() == []
+        await asyncio.sleep(UNREADABLE_SECONDS)
+        assert numbers(it.sent_again()) == [[1]]
 
 
 @in_virtual_time

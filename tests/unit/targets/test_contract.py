@@ -21,6 +21,7 @@ from loader.errors import UsageError
 from loader.model import (
     Absent,
     Ambiguous,
+    Blocked,
     Chunk,
     Created,
     Found,
@@ -207,6 +208,10 @@ def check_verdict(verdict: Verdict, chunk: Chunk, response: Response) -> None:
             assert after is None or 0 <= after <= 1e9
         case Split(_, message):
             assert 200 <= status < 300 or 400 <= status < 500
+            assert is_plain(message)
+        case Blocked(code, message):
+            assert code == str(status)
+            assert status in (401, 403, 404, 405)
             assert is_plain(message)
         case Unknown():
             assert verdict.status in (status, None)

@@ -16,6 +16,7 @@ import pytest
 from loader.delivery.delivery import read
 from loader.model import (
     Ambiguous,
+    Blocked,
     Chunk,
     Created,
     Halt,
@@ -55,6 +56,7 @@ DECISION: dict[str, set[str]] = {
     "3xx": ALL,
     "400 and the like": ALL,
     "404, 405": ALL,
+    "401, 403, 404, 405 of somebody else": ALL,
     "401, 403": ALL,
     "408": ALL,
     "409": ALL,
@@ -129,8 +131,11 @@ def verdict_text(verdict: Verdict) -> str:
         case Split(code, _, is_too_large, must_ask_first):
             about = " too large" if is_too_large else " ask first" if must_ask_first else ""
             return f"split {code}{about}"
-        case Unknown(_, _, is_mismatch):
-            return "unknown, mismatch" if is_mismatch else "unknown"
+        case Unknown(_, _, is_mismatch, is_unreadable):
+            about = ", mismatch" if is_mismatch else ", unreadable" if is_unreadable else ""
+            return f"unknown{about}"
+        case Blocked(code, _):
+            return f"blocked {code}"
         case Halt(reason, _, _, may_be_applied):
             return f"halt {reason}{', may be applied' if may_be_applied else ''}"
 

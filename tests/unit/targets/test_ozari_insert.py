@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from loader.errors import UsageError
-from loader.model import Chunk, Created, Halt, Record, Rejected, Response, Retry, Settled, Split, Unknown
+from loader.model import Blocked, Chunk, Created, Halt, Record, Rejected, Response, Retry, Settled, Split, Unknown
 from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariInsert, Secret
 from loader.targets.base import Identity
@@ -320,7 +320,7 @@ def test_refused_by_the_target(status: int, error: str) -> None:
 def test_a_refusal_without_json_still_is_one() -> None:
     target = make()
     verdict = target.interpret(Chunk((record_of(target),)), answer(400, b"<html>Bad Request</html>"))
-    assert verdict == Settled((Rejected("target", "400", "HTTP 400 without an error text"),))
+    assert verdict == Settled((Rejected("target", "400", "application/json: Bad Request"),))
 
 
 def test_the_targets_words_are_cut_escaped_and_without_the_token() -> None:
@@ -341,8 +341,7 @@ def test_the_targets_words_are_cut_escaped_and_without_the_token() -> None:
         (answer(401, {"success": False, "error": "Missing or invalid Authorization header"}), "credentials", False),
         (answer(403, {"success": False, "error": "Invalid token"}), "credentials", False),
         (answer(404, {"success": False, "error": "Table not found"}), "table", False),
-        (answer(404, b"<html>"), "table", False),
-        (answer(405, b""), "table", False),
+        (answer(405, {"success": False, "error": "Method not allowed"}), "table", False),
         (answer(302, b""), "redirect", True),
         (answer(307, b""), "redirect", True),
         (answer(304, b""), "redirect", True),
@@ -354,6 +353,33 @@ def test_nothing_will_succeed(response: Response, reason: str, may_be_applied: b
     assert isinstance(verdict, Halt)
     assert (verdict.reason, verdict.may_be_applied) == (reason, may_be_applied)
     assert verdict.hint
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_a_refusal_that_is_not_the_apis_is_somebody_elses(status: int) -> None:
+    target = make()
+    page = Response(
+        status, {"content-type": "text/html; charset=utf-8"}, b"<h1>Request blocked</h1> ray id 4711 tok-123"
+    )
+    verdict = target.interpret(Chunk((record_of(target),)), page)
+    assert verdict == Blocked(str(status), "text/html: Request blocked ray id 4711 ***")
+
+
+@pytest.mark.parametrize(
+    "body", [b"<body>Please log in</body>", b'<br>Warning: x {"success":true}', b"[1]", b'{"ok":1}']
+)
+def test_a_success_in_another_form_is_unreadable_and_shows_its_words(body: bytes) -> None:
+    target = make()
+    verdict = target.interpret(Chunk((record_of(target),)), Response(200, {"content-type": "text/html"}, body))
+    assert isinstance(verdict, Unknown)
+    assert verdict.is_unreadable
+    assert "text/html: " in verdict.reason
+
+
+def test_a_server_error_keeps_the_targets_words() -> None:
+    target = make()
+    verdict = target.interpret(Chunk((record_of(target),)), answer(500, {"success": False, "error": "Data too long"}))
+    assert verdict == Unknown("the target answered 500: Data too long", 500)
 
 
 def test_too_large_and_too_fast() -> None:

@@ -7,7 +7,20 @@ import json
 import pytest
 
 from loader.errors import UsageError
-from loader.model import Chunk, Halt, Record, Rejected, Response, Retry, RowLock, Settled, Split, Unknown, Updated
+from loader.model import (
+    Blocked,
+    Chunk,
+    Halt,
+    Record,
+    Rejected,
+    Response,
+    Retry,
+    RowLock,
+    Settled,
+    Split,
+    Unknown,
+    Updated,
+)
 from loader.reading.parsing import parse
 from loader.settings import OzariCredentials, OzariUpdate, Secret
 from loader.targets.ozari.update import OzariUpdateTarget, touches_its_filters
@@ -202,10 +215,7 @@ def test_refused_by_the_target(status: int, body: dict[str, object]) -> None:
     "response, reason",
     [
         (answer(404, {"success": False, "error": "Table not found"}), "table"),
-        (answer(404, b"<html>"), "table"),
-        (answer(404, NO_MATCH, is_complete=False), "table"),
-        (answer(405, b""), "table"),
-        (answer(401, b""), "credentials"),
+        (answer(401, {"success": False}), "credentials"),
         (answer(403, {"success": False, "error": "Invalid token"}), "credentials"),
         (answer(301, b""), "redirect"),
     ],
@@ -214,6 +224,16 @@ def test_nothing_will_succeed(response: Response, reason: str) -> None:
     verdict = make().interpret(Chunk((record_of(),)), response)
     assert isinstance(verdict, Halt)
     assert verdict.reason == reason
+
+
+@pytest.mark.parametrize(
+    "response",
+    [answer(404, b"<html>"), answer(404, NO_MATCH, is_complete=False), answer(405, b""), answer(401, b"")],
+)
+def test_a_refusal_that_is_not_the_apis_is_somebody_elses(response: Response) -> None:
+    verdict = make().interpret(Chunk((record_of(),)), response)
+    assert isinstance(verdict, Blocked)
+    assert verdict.code == str(response.status)
 
 
 def test_too_large_and_too_fast() -> None:
