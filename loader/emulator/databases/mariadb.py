@@ -38,7 +38,7 @@ class MariaDb:
             raise RowsError(_words(error)) from error
 
     def quote(self, name: str) -> str:
-        return "`" + name.replace("`", "``").replace("%", "%%") + "`"
+        return "`" + name.replace("`", "``") + "`"
 
     def create(self, name: str, spec: OzariTable) -> None:
         if self.columns(name):
@@ -83,7 +83,7 @@ class MariaDb:
         """Run a statement: the rows, how many were changed, the last key."""
         with self._lock, self._connection.cursor() as cursor:
             try:
-                count = cursor.execute(sql, tuple(values))
+                count = cursor.execute(sql, tuple(values) or None)  # without values a % is a %
                 return cursor.fetchall(), count, cursor.lastrowid or 0
             except self._error as error:
                 raise RowsError(_words(error)) from error

@@ -38,7 +38,7 @@ class PostgreSql:
         self._connection.autocommit = True
 
     def quote(self, name: str) -> str:
-        return '"' + name.replace('"', '""').replace("%", "%%") + '"'
+        return '"' + name.replace('"', '""') + '"'
 
     def create(self, name: str, spec: OzariTable) -> None:
         if self.columns(name):
