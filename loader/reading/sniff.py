@@ -113,7 +113,7 @@ def examined(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
 def _may_go_on(head: bytearray) -> bool:
     """Say whether this may be the beginning of JSON over several lines, or of something that is no text."""
     start = bytes(head).removeprefix(BOM).lstrip(_BLANK + b"\n")
-    return start.startswith((b"[", b"{", b"\x1e")) or b"\0" in start
+    return start.startswith((b"[", b"{", b'"', b"\x1e")) or b"\0" in start
 
 
 def _refuse(head: bytes, name: str, *, is_whole: bool) -> None:
@@ -154,11 +154,19 @@ def _in_the_texts(lines: list[bytes]) -> Form | None:
         form = doubled_form(lines)
         if form is not None:
             return form
-    if not joined.isascii():
+    if not _is_utf8(joined):
         from loader.reading.sniff_text import not_utf8
 
         return not_utf8(lines)
     return None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _other(head: bytes, data: bytes, lines: list[bytes], *, is_whole: bool) -> Form | None:
