@@ -165,15 +165,14 @@ class Settlement:
         """Write the outcomes of lines that never became work. `good`: the records of their window, which have not left yet."""
         if records:
             self._write(records, outcomes)
-        reason = self._guard.count_read(len(records), len(good))
-        if reason is not None:
+        if reason := self._guard.count_read(len(records), len(good)):
             self._stop_for(f"{reason}; line {records[0].number:,}: {outcomes[0].message}")
         elif records and self._guard.may_stop and (where := _doubled(records, outcomes, good)):
             self._stop.fail(RunStopped("rejects", f"the texts of the source may be wrong: {where}", DOUBLED_HINT))
 
-    def _stop_for(self, reason: str | None, hint: str = REJECTS_HINT) -> None:
+    def _stop_for(self, reason: str | None) -> None:
         if reason is not None:
-            self._stop.fail(RunStopped("rejects", f"too many records are rejected: {reason}", hint))
+            self._stop.fail(RunStopped("rejects", f"too many records are rejected: {reason}", REJECTS_HINT))
 
     def _write(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         self._log.settle(records, outcomes)

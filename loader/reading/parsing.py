@@ -203,7 +203,7 @@ def _explain(data: bytes, reason: str, column: int, max_depth: int) -> Rejected:
         return _refuse("json", f"NUL byte at column {text.index(chr(0)) + 1}; is the source UTF-16?")
     member = _infinite_member(text)
     if member is not None:
-        return _refuse("number", f"{member}, which no target takes: write null, or leave the member out")
+        return _refuse("number", f"{member}, which no target takes, at column {column}: write null, or leave it out")
     advice = f"; {DOUBLED}" if b'\\\\"' in data and _is_object(data.replace(b"\\\\", b"\\")) else ""
     return _refuse("json", f"{reason} at column {column}{advice}")
 
@@ -235,7 +235,7 @@ def _infinite_member(text: str) -> str | None:
     if found is None:
         return None
     path, number = found
-    what = f"is {number}" if number[-1] in "yN" else f"is a number past the largest double ({_excerpt(number)[1:-1]})"
+    what = f"is {number}" if number[-1] in "yN" else "is past the largest double"
     return f"{_excerpt(path) if path else 'the line'} {what}"
 
 

@@ -18,6 +18,8 @@ from loader.reading.sniff_form import Form, hint_of, message_of
 
 HEAD_BYTES = 64 * 1024
 """Decides. A longer first line is judged by its beginning."""
+WATCHED_LINES = 20
+"""Of standard input, while none is a good object."""
 BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r"
 
@@ -83,27 +85,41 @@ def refusal(form: Form, name: str, path: str | None, kind: str = "plain") -> Sou
 
 
 def examined(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Pass on the pieces of standard input as soon as its beginning is known to be lines. Errors: SourceError.
+    """Pass on the pieces of standard input until its beginning shows that it is not NDJSON. Errors: SourceError.
 
-    At a good first line that is at once.
+    A good first line ends the question at once. A line that is bad in itself is handed on too: nobody sends it, and a pipe may be
+    silent behind it for hours. What begins like JSON or is no text waits for more, up to WATCHED_LINES or the end.
     """
-    held = bytearray()
+    head = bytearray()
+    passed = 0
     rest = iter(pieces)
     for piece in rest:
-        held += piece
-        if len(held) >= HEAD_BYTES or (b"\n" in piece and is_plainly_lines(held)):
-            yield from _released(held, name, is_whole=False)
+        head += piece
+        if b"\n" not in piece and len(head) < HEAD_BYTES:
+            continue
+        is_decided = len(head) >= HEAD_BYTES or head.count(b"\n") > WATCHED_LINES or is_plainly_lines(head)
+        _refuse(bytes(head), name, is_whole=False)
+        if is_decided or not _may_go_on(head):
+            yield bytes(head[passed:])
+            passed = len(head)
+        if is_decided:
             yield from rest
             return
-    yield from _released(held, name, is_whole=True)
+    _refuse(bytes(head), name, is_whole=True)
+    if passed < len(head):
+        yield bytes(head[passed:])
 
 
-def _released(held: bytearray, name: str, *, is_whole: bool) -> Iterator[bytes]:
-    form = examine(bytes(held), is_whole=is_whole)
+def _may_go_on(head: bytearray) -> bool:
+    """Say whether this may be the beginning of JSON over several lines, or of something that is no text."""
+    start = bytes(head).removeprefix(BOM).lstrip(_BLANK + b"\n")
+    return start.startswith((b"[", b"{", b'"', b"\x1e")) or b"\0" in start
+
+
+def _refuse(head: bytes, name: str, *, is_whole: bool) -> None:
+    form = examine(head, is_whole=is_whole)
     if form is not None:
         raise refusal(form, name, None)
-    if held:
-        yield bytes(held)
 
 
 def _whole_lines(data: bytes | bytearray, *, is_whole: bool) -> list[bytes]:
@@ -138,11 +154,19 @@ def _in_the_texts(lines: list[bytes]) -> Form | None:
         form = doubled_form(lines)
         if form is not None:
             return form
-    if not joined.isascii():
+    if not _is_utf8(joined):
         from loader.reading.sniff_text import not_utf8
 
         return not_utf8(lines)
     return None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _other(head: bytes, data: bytes, lines: list[bytes], *, is_whole: bool) -> Form | None:
