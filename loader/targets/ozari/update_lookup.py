@@ -19,7 +19,7 @@ import orjson
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
 from loader.reading.parsing import members
 from loader.redaction import Redactor
-from loader.targets.answers import read_object
+from loader.targets.answers import read_object, words_of
 from loader.targets.base import MatchedRows, Side
 from loader.targets.ozari import api as ozari
 from loader.targets.ozari.lookup import CLOSED, lookup_fault, query_path
