@@ -60,6 +60,8 @@ class Ending:
             bound=bound_text(plan, duplicates, counts),
             duplicates=ids_of(duplicates),
             warnings=tuple(session.warnings) + tuple(session.run.log.state.warnings),
+            warning_count=session.warning_count + len(session.run.log.state.warnings),
+            ended_at=session.runtime.wall_time(),
             signal=stop.signal,
             learnt=None if learnt is None else learnt.text,
             ids_learnt=None if learnt is None else learnt.ids,

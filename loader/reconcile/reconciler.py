@@ -26,7 +26,7 @@ from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
 from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
 from loader.runtime import Runtime
 
-Decision: TypeAlias = Literal["accept", "resend"]
+Decision: TypeAlias = Literal["accept", "resend", "reject"]
 
 UNKNOWN_ID = Created(None)
 UNPROVED = "no record was created by which the key or stamp could be proved"
@@ -229,6 +229,8 @@ class Reconciler:
         """End what cannot be settled: by the user's decision, else as ambiguous."""
         if self._policy.decision == "accept":
             self._conclude(record, self._policy.accepted)
+        elif self._policy.decision == "reject":
+            self._conclude(record, REJECTED_BY_WORD)
         elif self._policy.decision == "resend" and place_of(record) not in self._sent_by_decision:
             self._sent_by_decision.add(place_of(record))
             self._pending.discard(place_of(record))
@@ -282,6 +284,11 @@ class Reconciler:
                 if ids:
                     self.duplicates.proved.append(Duplicate(record.source, record.number, ids))
             del self._second_looks[: len(batch)]
+
+
+REJECTED_BY_WORD = Rejected(
+    "target", "ambiguous", "rejected by the user's word: it does not exist, and is not to be sent"
+)
 
 
 def _with(reason: str, more: str) -> str:
