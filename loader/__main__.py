@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    from loader.cli.streams import secure_streams
+
+    secure_streams()
     from loader.cli.app import main as run
 
     sys.exit(run())

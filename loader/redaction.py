@@ -12,6 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from loader.settings import Secret
 
@@ -43,6 +44,27 @@ def escape(text: str, limit: int | None = SHOWN_CHARACTERS) -> str:
     if not shown.isprintable():
         shown = "".join(_escape_one(character) for character in shown)
     return shown + "..." if is_cut else shown
+
+
+def printable(text: str) -> str:
+    r"""Write the name of a file as text that UTF-8 can hold: bytes that are none stand as `\xe9`."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # other lone surrogates than those of a file name
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def all_printable(value: Any) -> Any:
+    """Do the same with every text of a JSON value."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {all_printable(key): all_printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [all_printable(item) for item in value]
+    return value
 
 
 def _escape_one(character: str) -> str:

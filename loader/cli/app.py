@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
     _speak_utf8()
     session = Session()
+    session.is_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(arguments, session)
     finally:

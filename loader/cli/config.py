@@ -6,6 +6,8 @@ Every option arrives as text (click has already decided between flag, environmen
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,8 +16,9 @@ from typing import Any, cast
 from loader.cli import quantities
 from loader.credentials import read_credentials
 from loader.errors import UsageError
+from loader.report.wording import counted
 from loader.runs import directory as run_directory
-from loader.runs.directory import STANDARD_INPUT
+from loader.runs.directory import STANDARD_INPUT, RunInfo
 from loader.runs.naming import directory_of
 from loader.runs.ownership import check_own
 from loader.runs.plan import DryRun, LoadPlan
@@ -24,6 +27,7 @@ from loader.targets.kind import Kind
 from loader.targets.registry import KINDS, kind_of
 from loader.urls import check_base_url, check_proxy
 
+STANDARD_INPUT_NAMES = frozenset({STANDARD_INPUT, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 NOT_KEPT = "--no-keep: no copy of standard input is kept, so this run cannot be resumed"
 
 
@@ -75,7 +79,7 @@ def resume_settings(directory: Path, values: Mapping[str, Any], environ: Mapping
     credentials = given.require()
     options = build_options(values, replace(info.options, max_lines=None), target)
     return LoadPlan(
-        sources=tuple(run_directory.locate_source(source, directory) for source in info.sources),
+        sources=_sources_of(info, directory, values.get("source") or ()),
         target=target,
         credentials=credentials,
         options=_with_base_url(options, kind, credentials),
@@ -83,6 +87,18 @@ def resume_settings(directory: Path, values: Mapping[str, Any], environ: Mapping
         reads_pipe=False,
         warnings=given.warnings,
     )
+
+
+def _sources_of(info: RunInfo, directory: Path, moved: Sequence[str]) -> tuple[str, ...]:
+    """Return where the sources of a run are: where it knows them, or where `--source` says."""
+    if not moved:
+        return tuple(run_directory.locate_source(source, directory) for source in info.sources)
+    if len(moved) != len(info.sources):
+        raise UsageError(
+            f"the run has {counted(len(info.sources), 'source')}, and --source names {len(moved)}",
+            "name each of them once, in the order of the run: " + ", ".join(source.path for source in info.sources[:5]),
+        )
+    return tuple(moved)
 
 
 def _with_base_url(options: Options, kind: Kind, credentials: Credentials) -> Options:
@@ -134,15 +150,27 @@ def check_filter(filter_id: str | None, target: TargetSettings) -> None:
 
 
 def _sources(sources: Sequence[str], run: str | None) -> tuple[str, ...]:
+    sources = [STANDARD_INPUT if source in STANDARD_INPUT_NAMES else source for source in sources]
     if STANDARD_INPUT in sources:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", "pipe the data in, or redirect a file: < FILE")
         if len(sources) > 1:
             raise UsageError("standard input cannot be mixed with other sources", "give - alone")
         if run is None:
             raise UsageError("standard input has no name to call its run by", "add --run DIR")
         return (STANDARD_INPUT,)
-    if len({Path(source).resolve() for source in sources}) != len(sources):
+    if len({_identity(source) for source in sources}) != len(sources):
         raise UsageError("a source is named twice", "its records would be created twice; name each source once")
     return tuple(sources)
+
+
+def _identity(source: str) -> object:
+    """Return what a file is, whatever its name: two links may lead to one."""
+    try:
+        status = os.stat(source)  # noqa: PTH116 - a name that is no path is refused later
+    except (OSError, ValueError):
+        return source
+    return status.st_dev, status.st_ino
 
 
 # --- the options ------------------------------------------------------------------------------------------------------

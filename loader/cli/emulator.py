@@ -12,9 +12,18 @@ from loader.errors import UsageError
 MAX_PORT = 65535
 
 
+def _print_words(ctx: click.Context, _parameter: click.Parameter, is_asked: bool) -> None:  # noqa: FBT001 - click's signature
+    if is_asked:
+        from importlib.resources import files
+
+        sys.stdout.write(files("loader.emulator").joinpath("PLANS.md").read_text(encoding="utf-8"))
+        ctx.exit(0)
+
+
 @click.command(
     cls=Command,
     examples="""
+    loader emulator --plan-words
     loader emulator --port 8080
     loader emulator --plan faults.toml --database rows.sqlite
     """,
@@ -24,6 +33,14 @@ MAX_PORT = 65535
 )
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Loopback address to listen on. [127.0.0.1]")
 @click.option("--plan", metavar="FILE", help="Fault plan, TOML or JSON. [no faults, no limits]")
+@click.option(
+    "--plan-words",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_words,
+    help="Print all that a plan may say, with an example of each, and exit.",
+)
 @click.option(
     "--database",
     metavar="FILE",
@@ -51,7 +68,8 @@ def emulator(port: int, host: str, plan: str | None, database: str | None) -> in
         rules = read_plan(plan) if plan else Plan()
     except PlanError as error:
         raise UsageError(
-            f"the fault plan cannot be read: {error}", "samples/faults.toml is one to start from"
+            f"the fault plan cannot be read: {error}",
+            "samples/faults.toml is one to start from; `loader emulator --plan-words` shows all that it may hold",
         ) from None
     try:
         run_emulator(rules, database or ":memory:", host, port, _announce)

@@ -6,6 +6,7 @@ variables: they may be secrets.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -15,6 +16,11 @@ import click
 from loader.errors import LoaderError
 
 BUG, USAGE, INTERRUPTED = 1, 2, 130
+_NO_MEMORY = (
+    "there is not enough memory",
+    "allow more (`ulimit -v`), or take less at once (--concurrency, --max-bytes, --max-line-bytes), then repeat the command",
+    5,
+)
 
 
 def _as_it_is(text: str) -> str:
@@ -27,10 +33,11 @@ class Session:
     A plain class: dataclasses would cost every start a few milliseconds.
     """
 
-    __slots__ = ("is_verbose", "log", "scrub")
+    __slots__ = ("is_json", "is_verbose", "log", "scrub")
 
     def __init__(self) -> None:
         self.is_verbose = False
+        self.is_json = False  # what reads standard output reads an error there too
         self.scrub: Callable[[str], str] = _as_it_is
         # Appends to the log file: level, event, values.
         self.log: Callable[[str, str, dict[str, object]], None] | None = None
@@ -39,6 +46,8 @@ class Session:
 def explain(error: BaseException, session: Session) -> int:
     """Say what went wrong; return the exit code."""
     error = _innermost(error)
+    if isinstance(error, MemoryError):
+        return say(*_NO_MEMORY, session)
     if isinstance(error, LoaderError):
         return say(error.message, error.hint, error.exit_code, session)
     if isinstance(error, click.ClickException):
@@ -57,7 +66,20 @@ def say(message: str, hint: str, code: int, session: Session) -> int:
         session.log("error", "failed", {"text": message, "hint": hint, "exit_code": code})
     lines = [f"error: {escape(message, None)}"] + ([f"hint: {escape(hint, None)}"] if hint else [])
     click.echo("\n".join(lines), err=True)
+    if session.is_json:
+        _print_json(message, hint, code)
     return code
+
+
+def _print_json(message: str, hint: str, code: int) -> None:
+    """Print the report of a command that could not begin: one object, as ever."""
+    import json
+
+    state = "interrupted" if code == INTERRUPTED else "stopped"
+    report = {"run": None, "target": None, "state": state, "reason": None, "message": message, "hint": hint or None}
+    with contextlib.suppress(LoaderError, OSError):
+        sys.stdout.write(json.dumps(report | {"error_code": code}) + "\n")
+        sys.stdout.flush()
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ RECORDS = click.option(
     "--records", is_flag=True, help="Print just the source lines, byte for byte, ready to mend and load."
 )
 WRITE_BYTES = 64 * 1024
+_PLAIN_SPACE = ("\r", "\n", "\t")
 
 
 @click.command(cls=Command, examples="loader status cities.ndjson.ozari-tcity.run")
@@ -47,12 +49,15 @@ def status(run: str, *, is_json: bool) -> int:
 @click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", help="[ndjson]")
 def ids(run: str, form: str) -> int:
     """List the created ids: source line, byte offset, id, key."""
+    from loader.runs.directory import source_names
     from loader.runs.ids import created
 
     directory, info = _open(run)
-    has_sources = len(info.sources) > 1
-    rows = (row if has_sources else row[1:] for row in created(directory, info, _warn))
-    names = (["source"] if has_sources else []) + ["line", "offset", "id", "key"]
+    files = source_names(info)
+    has_sources = len(files) > 1
+    rows = ((*row, files[row.source]) if has_sources else row[1:] for row in created(directory, info, _warn))
+    names = ["line", "offset", "id", "key"]
+    names = ["source", *names, "file"] if has_sources else names
     _write(_csv(names, rows) if form == "csv" else _ndjson(dict(zip(names, row, strict=True)) for row in rows))
     return 0
 
@@ -84,15 +89,16 @@ def ambiguous(run: str, *, records: bool) -> int:
 
 
 def _list(run: str, read: Callable[[Path], Iterator[Listed]], *, is_raw: bool) -> int:
+    from loader.runs.directory import source_names
     from loader.runs.rejects import raw_lines, with_lines
 
     directory, info = _open(run)
     if is_raw:
         _write(raw_lines(read(directory), directory, info))
         return 0
-    has_sources = len(info.sources) > 1
+    files = source_names(info)
     rows = with_lines(read(directory), directory, info, _warn)
-    _write(_ndjson(row.to_object(has_sources=has_sources) for row in rows))
+    _write(_ndjson(row.to_object(file=files[row.source] if len(files) > 1 else None) for row in rows))
     return 0
 
 
@@ -122,17 +128,24 @@ def _csv(names: list[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[bytes]:
     import csv
     import io
 
-    from loader.redaction import escape
-
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow(escape(cell, None) if isinstance(cell, str) else cell for cell in row)
+        writer.writerow(_cell(cell) for cell in row)
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    """Make text safe for a terminal; its line ends and tabs stay, in quotes (RFC 4180)."""
+    from loader.redaction import escape
+
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(part if part in _PLAIN_SPACE else escape(part, None) for part in re.split(r"([\r\n\t])", value))
 
 
 def _write(pieces: Iterator[bytes]) -> None:

@@ -62,6 +62,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "unique": _flag("--unique", WHAT, "Your word: the key or stamp item forbids duplicates in the target and is its only one."),
     "run": _text("--run", "DIR", WHAT, "Run directory; repeating the command on it resumes. [SOURCE.<target>-<table>.run]"),
+    "source": _text(
+        "--source", "PATH", WHAT, "Where a source of the run is now, if it was moved; for several, one each, in their order.",
+        multiple=True,
+    ),
     "limit": _text("--limit", "N", WHAT, "Stop, resumable, after N lines: try ten, look, go on."),
     "dry_run": _flag("--dry-run", WHAT, "Read, check, chunk and count everything; send nothing."),
     "max_line_bytes": _text("--max-line-bytes", "SIZE", WHAT, "Longest accepted line. [16MiB]"),
@@ -121,15 +125,15 @@ RESUME_NAMES = (
     "key",
     "unique",
     "exact",
+    "source",
     "limit",
     "profile",
     *PACE_NAMES,
     *DOUBT_NAMES,
-    "proxy",
-    "transport",
+    *WAY_NAMES,
     *SHOWN_NAMES,
 )
-"""Every option that does not change what is sent (cli.md)."""
+"""Every option that does not change what is sent (cli.md). A base URL of another origin or path is refused."""
 
 
 def with_options(*names: str, base_url_variable: str | None = None) -> Callable[[F], F]:

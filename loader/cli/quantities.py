@@ -11,7 +11,7 @@ import re
 from loader.errors import UsageError
 from loader.settings import Rate, RejectLimit
 
-NUMBER = r"(?P<number>[0-9]+(?:\.[0-9]+)?)"
+NUMBER = r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 SIZE_UNITS = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
@@ -67,7 +67,7 @@ def parse_reject_limit(option: str, text: str) -> RejectLimit:
     number = text.strip().removesuffix("%").strip()
     if not text.strip().endswith("%"):
         return RejectLimit(count=parse_count(option, text, minimum=0))
-    if not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", number, re.ASCII) or float(number) > 100:
+    if not re.fullmatch(NUMBER, number, re.ASCII) or float(number) > 100:
         raise UsageError(
             f"{option} {text!r} is not a share from 0% to 100%", f"for example {option} 2% or {option} 500"
         )

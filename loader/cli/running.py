@@ -38,12 +38,15 @@ def carry_out(settings: LoadPlan | DryRun, values: Mapping[str, Any], session: S
     """Load, print the report, return the exit code."""
     with observers(settings, values, session) as observer:
         report = run(run_load(settings, observer=observer, on_signal=abort))
-    show(report, values)
+    show(report, values, session)
     return report.exit_code
 
 
 def settle(
-    settings: LoadPlan, decision: Literal["accept", "resend"] | None, values: Mapping[str, Any], session: Session
+    settings: LoadPlan,
+    decision: Literal["accept", "resend", "reject"] | None,
+    values: Mapping[str, Any],
+    session: Session,
 ) -> int:
     """Settle the ambiguous records of a run, print the report, return 3 where some are left, or ids that were asked for."""
     filter_id = values.get("filter")
@@ -53,7 +56,7 @@ def settle(
         report = run(
             run_reconcile(settings, decision=decision, filter_id=filter_id, observer=observer, on_signal=abort)
         )
-    show(report, values)
+    show(report, values, session)
     if report.state == "finished":
         return 3 if report.ambiguous or (filter_id is not None and report.ids_unknown) else 0
     return report.exit_code
@@ -95,11 +98,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-def show(report: Report, values: Mapping[str, Any]) -> None:
+def show(report: Report, values: Mapping[str, Any], session: Session) -> None:
     """Print the report: JSON where asked, else text; a quiet command prints it where something is left to do.
 
     A reader of standard output that has gone does not change how the load ended.
     """
+    session.is_json = False  # this is the one object
     text = report.to_json().decode() + "\n" if values.get("json") else report.to_text()
     try:
         if values.get("json") or not values.get("quiet") or report.exit_code:
@@ -115,6 +119,7 @@ def observers(settings: LoadPlan | DryRun, values: Mapping[str, Any], session: S
     redactor = Redactor(settings.credentials.secrets if settings.credentials else (), SHORTEST_SECRET)
     session.scrub = redactor.clean
     session.is_verbose = bool(values.get("verbose"))
+    session.is_json = session.is_json or bool(values.get("json"))
     log_file = None
     if values.get("log_file"):
         check_written_apart(values["log_file"], "--log-file", files_read(settings), settings.run_directory)

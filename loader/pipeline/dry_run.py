@@ -111,6 +111,7 @@ async def rehearse(plan: DryRun, observer: Observer | None, runtime: Runtime) ->
         seconds=runtime.clock() - began,
         table=plan.target.table or "",
         warnings=tuple(tally.messages),
+        warning_count=tally.rejected,
         is_dry_run=True,
         rejects=tally.rejects.groups(),
     )

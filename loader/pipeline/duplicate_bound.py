@@ -6,7 +6,7 @@ from loader.model import Counts
 from loader.pipeline.grounds import Grounds
 from loader.rate.throttle import FixedThrottle, Throttle
 from loader.reconcile.doubt import Duplicates
-from loader.reconcile.reconciler import Policy
+from loader.reconcile.policy import Policy
 from loader.reconcile.strategies import ByLookup
 from loader.runs.plan import LoadPlan
 

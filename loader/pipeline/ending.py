@@ -65,6 +65,8 @@ class Ending:
             grounds=session.grounds.checked,
             assumptions=session.grounds.assumed,
             warnings=tuple(session.warnings) + tuple(session.run.log.state.warnings),
+            warning_count=session.warning_count + len(session.run.log.state.warnings),
+            ended_at=session.runtime.wall_time(),
             signal=stop.signal,
             rejects=reject_groups(plan.run_directory) if counts.rejected else (),
             learnt=None if learnt is None else learnt.text,

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from loader.checkpoint import AmbiguousLine, read_run_directory
 from loader.errors import LogStorageFailed
 from loader.pipeline.assembly import assemble
@@ -24,7 +26,8 @@ from loader.pipeline.reconcile_setup import Setup, find_out
 from loader.pipeline.session import Session
 from loader.pipeline.tasks import TICK_SECONDS
 from loader.reconcile.doubt import Duplicates
-from loader.reconcile.reconciler import Decision
+from loader.reconcile.policy import Decision
+from loader.redaction import all_printable
 from loader.report.report import Report, Start
 from loader.runs import directory as run_directory
 
@@ -189,10 +192,14 @@ class Execution:
     def _end_note(self, report: Report) -> dict[str, Any] | None:
         run = self._session.run
         before = run.notes.end
-        if not self._demand.reads_new and (before is None or before["state"] != "finished"):
-            return before  # settling what is ambiguous does not finish a run that has lines left
+        if not self._demand.reads_new:
+            if before is None or before["state"] != "finished":
+                return before  # settling what is ambiguous does not finish a run that has lines left
+            if report.state != "finished":
+                return before | msgspec.structs.asdict(report.counts)  # an attempt that failed spoils nothing
         sizes = run_directory.sizes_of(run.info.sources)
-        return asdict(report) | {"at": self._session.runtime.wall_time(), "sizes": sizes}
+        values: dict[str, Any] = all_printable(asdict(report))
+        return values | {"at": self._session.runtime.wall_time(), "sizes": sizes}
 
     def report(self) -> Report:
         """Say how it ended."""

@@ -11,12 +11,12 @@ import resource
 from loader.errors import UsageError
 
 OTHERS = 64
-"""Beside the connections: sources, log, lock, display, name look-ups, and what the process had open before."""
+"""Beside connections and sources: log, lock, display, name look-ups, and what the process had open before."""
 
 
-def make_room(connections: int) -> None:
+def make_room(connections: int, sources: int = 1) -> None:
     """Raise this process's own limit of open files where it is too low. Errors: UsageError where the system allows no more."""
-    needed = connections + OTHERS
+    needed = connections + sources - 1 + OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
@@ -25,7 +25,12 @@ def make_room(connections: int) -> None:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
             return
+    who, fewer = f"{connections} requests in flight need", "lower --concurrency"
+    if sources > 1:
+        who, fewer = (
+            f"{sources} sources and {connections} requests in flight need",
+            f"load fewer files at once, {fewer}",
+        )
     raise UsageError(
-        f"{connections} requests in flight need {needed} open files, and {soft} are allowed",
-        f"lower --concurrency, or allow more: `ulimit -n {needed}`",
+        f"{who} {needed} open files, and {soft} are allowed", f"{fewer}, or allow more: `ulimit -n {needed}`"
     )

@@ -20,8 +20,9 @@ from loader.errors import LoaderError, RunMismatch
 from loader.pipeline.dry_run import rehearse
 from loader.pipeline.execution import Execution
 from loader.pipeline.intake import Demand
+from loader.pipeline.open_files import make_room
 from loader.pipeline.session import NewTransport, Session
-from loader.reconcile.reconciler import Decision
+from loader.reconcile.policy import Decision
 from loader.report.progress import Observer
 from loader.report.reject_groups import RejectGroup
 from loader.report.report import Report
@@ -59,6 +60,7 @@ async def run_load(
         return await rehearse(plan, observer, runtime)
     keep_emulator_here(plan.credentials, plan.base_url)
     stop = Stop()
+    make_room(plan.options.concurrency or plan.kind.concurrency, len(plan.sources))
     with handled_signals(stop, on_signal):
         async with open_run(plan, runtime, tools) as run:
             finished = finished_report(run)
@@ -138,10 +140,9 @@ class handled_signals:  # noqa: N801 -- a context manager, used like a function
         self._stop = stop
         self._on_second = on_second
         self._second_from: float | None = None  # after a first signal, be the run stopping already or not
-        # Under nohup a hang-up is ignored from the start: the load is to outlive its terminal.
-        is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        # What is ignored from the start stays so: a hang-up under nohup, Ctrl-C behind `&` in a script. The load is to go on.
         handled = SIGNALS if on_second is not None else ()
-        self._numbers = [number for number in handled if not (is_nohup and number == signal.SIGHUP)]
+        self._numbers = [number for number in handled if signal.getsignal(number) is not signal.SIG_IGN]
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()

@@ -16,8 +16,8 @@ from loader.pipeline.created_earlier import created_earlier
 from loader.pipeline.preflight import FIRST_CONTACT_SECONDS
 from loader.reconcile.beliefs import Beliefs
 from loader.reconcile.keeping import LONGER, Keeping
+from loader.reconcile.policy import Decision, Policy
 from loader.reconcile.proof import KeyProof, StampProof, TakesBack, UniqueProof
-from loader.reconcile.reconciler import Decision, Policy
 from loader.reconcile.strategies import ByLookup, BySending
 from loader.reconcile.updates import ByUpdateLookup
 from loader.runs.opening import OpenRun

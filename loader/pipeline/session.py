@@ -24,6 +24,7 @@ from loader.pipeline.telemetry import Telemetry
 from loader.rate.throttle import AutoThrottle, FixedThrottle, Throttle
 from loader.reading.sizes import sizes_of
 from loader.report.progress import Observer
+from loader.report.report import KEPT_WARNINGS
 from loader.report.waiting import Waits
 from loader.runs import directory as run_directory
 from loader.runs.opening import OpenRun
@@ -37,7 +38,6 @@ from loader.urls import origin
 NewTransport: TypeAlias = Callable[..., Transport]
 """Builds a transport. It takes the arguments of `SessionTransport`."""
 
-MAX_WARNINGS = 1_000
 SPARE_CONNECTIONS = 4
 """For look-ups and probes, which have no worker's slot."""
 
@@ -56,10 +56,11 @@ class Session:
         options = run.plan.options
         self.run, self.stop, self.runtime, self.observer = run, stop, runtime, observer
         self.warnings: dict[str, None] = {}
+        self.warning_count = 0
         self.grounds = Grounds()
         self.target = build_target(run.plan.target, run.plan.credentials, run.info.run, form=run.info.stamp_form)
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
-        make_room(self.sizes.concurrency)
+        make_room(self.sizes.concurrency, len(run.readers))
         self.throttle = new_throttle(options, run.notes.rate, runtime)
         self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
         self.waits = Waits(runtime.clock)
@@ -99,8 +100,10 @@ class Session:
 
     def warn(self, text: str) -> None:
         """Warn the user, once."""
-        if text not in self.warnings and len(self.warnings) < MAX_WARNINGS:
-            self.warnings[text] = None
+        if text not in self.warnings:
+            self.warning_count += 1
+            if len(self.warnings) < KEPT_WARNINGS:
+                self.warnings[text] = None
             if self.observer is not None:
                 self.observer.warned(text)
 

@@ -20,6 +20,7 @@ from loader.reading.cursor import Cursor
 from loader.reading.format import Format
 from loader.reading.formats import format_of
 from loader.reading.source import CHANGED_HINT, FileSource, Opened
+from loader.redaction import printable
 from loader.settings import Options
 
 HEAD_BYTES = 64 * 1024
@@ -49,8 +50,8 @@ def identify(path: Path) -> dict[str, Any]:
     finally:
         opened.close()
     return {
-        "path": os.path.realpath(path),
-        "name": path.name,
+        "path": printable(os.path.realpath(path)),
+        "name": printable(path.name),
         "kind": opened.kind,
         "size": status.st_size,
         "mtime_ns": status.st_mtime_ns,

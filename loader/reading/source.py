@@ -18,6 +18,7 @@ from typing import Protocol
 
 from loader.errors import SourceError
 from loader.reading.compression import BLOCK_BYTES, HEAD_BYTES, PACKED_BYTES, Kind, decompressed, kind_of
+from loader.redaction import printable
 
 CHANGED_HINT = "a run belongs to its data: put the source back as it was, or load this one anew with --run NEW"
 
@@ -51,7 +52,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.name = str(path)
+        self.name = printable(str(path))
         self.read_bytes = 0
         self._descriptor = _open(path)
         try:
@@ -117,7 +118,7 @@ class FileSource:
 _OPEN_ERRORS = {
     errno.ENOENT: (
         "does not exist",
-        "look at the path; where the file was moved, name its new path",
+        "look at the path; of a run whose file was moved: `loader resume RUN --source PATH`",
     ),
     errno.ENOTDIR: ("does not exist", "a part of the path is a file, not a directory"),
     errno.EACCES: ("may not be read", "ask for read permission on it and on the directories above it"),

@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, assert_never
+from typing import assert_never
 
 from loader.delivery.claim import Claim
 from loader.delivery.order import place_of
@@ -21,17 +20,14 @@ from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
-from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Undecided
-from loader.reconcile.beliefs import Beliefs
+from loader.model import Absent, Ambiguous, Chunk, Halt, Outcome, Record, Undecided
 from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault, with_more
 from loader.reconcile.last_rows import FIRST_SERVER_ERROR, LastRows, last_words
+from loader.reconcile.policy import REJECTED_BY_DECISION, Policy
 from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
 from loader.reconcile.updates import conclusions_about
 from loader.runtime import Runtime
 
-Decision: TypeAlias = Literal["accept", "resend"]
-
-UNKNOWN_ID = Created(None)
 UNPROVED = "no record was created by which the key or stamp could be proved"
 EARLY_LOOK_SECONDS = 1.0
 """A first question soon after the loss: most lost answers belong to records that are there, and need no long wait."""
@@ -39,24 +35,6 @@ ASK_AGAIN_SECONDS = 5.0
 UNREADABLE_SECONDS = 5.0
 MAX_SECOND_LOOKS = 2_000
 """Re-sent records remembered for the second look at the end; beyond that the oldest are looked at sooner."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What an execution does about ambiguous records.
-
-    `strategy`: how the target is asked; None where it is not. `sends_blindly`: each is sent again at once, whatever that doubles
-    (`--ambiguous resend`). `decision`: what the user says of records that nothing else settles (`loader reconcile`), and
-    `accepted` the outcome that "accept" stands for.
-    """
-
-    settle_seconds: float
-    strategy: Strategy | None = None
-    sends_blindly: bool = False
-    decision: Decision | None = None
-    accepted: Outcome = UNKNOWN_ID
-    beliefs: Beliefs | None = None
-    """Which absences may be believed; None: what the strategy concludes."""
 
 
 class Reconciler:
@@ -258,6 +236,8 @@ class Reconciler:
         """End what cannot be settled: by the user's decision, else as ambiguous."""
         if self._policy.decision == "accept":
             self._conclude(record, self._policy.accepted)
+        elif self._policy.decision == "reject":
+            self._conclude(record, REJECTED_BY_DECISION)
         elif self._policy.decision == "resend" and place_of(record) not in self._sent_by_decision:
             self._sent_by_decision.add(place_of(record))
             self._pending.discard(place_of(record))

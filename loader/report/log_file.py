@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from loader.errors import UsageError
-from loader.redaction import Redactor, plain_json
+from loader.redaction import Redactor, plain_json, printable
 from loader.report.report import Report, Sample, Start
 
 SAMPLE_SECONDS = 10.0
@@ -73,7 +73,7 @@ class LogFile:
     def _cleaned(self, value: Any) -> Any:
         """Clean each text before orjson escapes it: a secret that is escaped twice would not be recognised."""
         if isinstance(value, str):
-            return self._redactor.clean(value)
+            return printable(self._redactor.clean(value))
         if isinstance(value, dict):
             return {key: self._cleaned(item) for key, item in value.items()}
         if isinstance(value, list | tuple):

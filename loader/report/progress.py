@@ -18,12 +18,12 @@ from msgspec.structs import asdict
 
 from loader.redaction import escape
 from loader.report import wording
-from loader.report.report import LIMITED_BY, Report, Sample, Start
+from loader.report.report import LIMITED_BY, SHOWN_WARNINGS, Report, Sample, Start
 
 FIRST_LINE_SECONDS = 1.0
 LINE_SECONDS = 5.0
 METRICS_SECONDS = 5.0
-MAX_WARNINGS = 20
+MAX_WARNINGS = SHOWN_WARNINGS
 """Different warnings shown; the log file and the report have them all."""
 
 

@@ -7,7 +7,6 @@ ones go to the end.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
@@ -15,7 +14,7 @@ import orjson
 
 from loader.errors import StopReason
 from loader.model import Counts
-from loader.redaction import escape, plain_json
+from loader.redaction import all_printable, escape, plain_json
 from loader.report import wording
 from loader.report.reject_groups import RejectGroup, text_of
 
@@ -30,6 +29,10 @@ LIMITED_BY: dict[LimitedBy, str] = {
     "source": "limited by the source",
 }
 
+SHOWN_WARNINGS = 20
+"""On a screen; -v shows all."""
+KEPT_WARNINGS = 1_000
+"""In the report."""
 SIGNAL_EXIT_BASE = 128
 """A shell's way to say which signal ended a command."""
 
@@ -84,7 +87,8 @@ class Report:
     if an earlier execution had finished the run and this one sent nothing. `doubled`: records that are proved to stand in the
     target twice; `missing`: created ones that a count did not find. `grounds` are what this execution checked of that on which
     `bound` rests, `assumptions` what it did not. `waited_for` says what nothing moved for when it was
-    interrupted.
+    interrupted. `ended_at` is when this one ended. `warning_count` counts also what `warnings` has no
+    room for.
     """
 
     run: str
@@ -127,6 +131,8 @@ class Report:
     grounds: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     waited_for: str | None = None
+    warning_count: int = 0
+    ended_at: str | None = None
 
     @property
     def counts(self) -> Counts:
@@ -147,7 +153,10 @@ class Report:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, digits in (("seconds", 3), ("requests_per_second", 1), ("records_per_second", 1)):
             values[name] = round(values[name], digits)
-        return plain_json(orjson.dumps(values))
+        if self.state == "finished":
+            values["finished_at"] = self.finished_at or self.ended_at
+            values["is_resumable"] = False
+        return plain_json(orjson.dumps(all_printable(values)))
 
     def to_text(self) -> str:
         """Return the report for one screen: what was done, how fast, what is possible and what to do next."""
@@ -222,10 +231,12 @@ def _cautions(report: Report) -> str:
         shown = ", ".join(escape(str(found)) for found in report.duplicates[:10])
         more = f" and {wording.count(len(report.duplicates) - 10)} more" if len(report.duplicates) > 10 else ""
         lines.append(f"Found twice: ids {shown}{more}")
-    if report.warnings and not report.finished_at:
-        lines.append(
-            f"Warnings: {wording.count(len(report.warnings))}, said above; --json and --log-file have them all"
-        )
+    count = max(report.warning_count, len(report.warnings))
+    if count and not report.finished_at:
+        said = "said above" if count <= SHOWN_WARNINGS else f"the first {SHOWN_WARNINGS} said above"
+        kept = "them all" if count <= len(report.warnings) else f"the first {wording.count(len(report.warnings))}"
+        log_file = "" if report.is_dry_run else ", --log-file them all"
+        lines.append(f"Warnings: {wording.count(count)}, {said}; --json has {kept}{log_file}")
     return "\n".join(lines)
 
 
@@ -242,7 +253,7 @@ def _next_steps(report: Report) -> str:
 
 def next_steps(directory: str, counts: Counts, *, can_go_on: bool, is_repeated: bool = False) -> str:
     """List the commands that make sense now, as they are typed."""
-    run = shlex.quote(directory)
+    run = wording.quoted(directory)
     steps = []
     if can_go_on:
         steps.append((f"loader resume {run}", "go on where it ended"))

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+import string
+
 from loader.redaction import escape
 
 KIB = 1024
+_PLAIN = frozenset(string.ascii_letters + string.digits + " ./_-+=,:@%~^")
 
 
 def place(target: str, table: str | None, identity: str | None) -> str:
     """Say what goes where: `ozari insert into tcity of acme`, `canbus add into acme`."""
     names = [escape(name) for name in (table, identity) if name]
     return f"{target} into {' of '.join(names)}" if names else target
+
+
+def quoted(path: str) -> str:
+    r"""Write a path as it is typed into a shell; what cannot be shown as `$'caf\xe9'`."""
+    if path.isprintable():
+        return shlex.quote(path)
+    data = path.encode("utf-8", "surrogateescape")
+    return "$'" + "".join(chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in data) + "'"
 
 
 def count(number: int) -> str:

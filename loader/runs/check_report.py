@@ -10,7 +10,7 @@ import orjson
 
 from loader.checkpoint.repair.examine import Damage, Soundness
 from loader.model import Counts
-from loader.redaction import escape, plain_json
+from loader.redaction import all_printable, escape, plain_json
 from loader.report import wording
 
 _SHOWN = 12
@@ -62,7 +62,7 @@ class LogReport:
         values["findings"] = [finding._asdict() for finding in self.findings]
         values["doubtful"] = [{"source": at, "lines": [first, last]} for at, first, last in self.doubtful]
         values["behind"] = [{"source": at, "line": line, "at_most": most} for at, line, most in self.behind]
-        return plain_json(orjson.dumps(msgspec.to_builtins(values)))
+        return plain_json(orjson.dumps(all_printable(msgspec.to_builtins(values))))
 
     def to_text(self) -> str:
         """Return one screen."""

@@ -7,6 +7,7 @@ lost header can be built again. This file knows nothing of the log's content: `c
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ import msgspec
 
 from loader.checkpoint import LOG, SETTLED, Header, NoHeader, peek
 from loader.errors import LogDamaged, LogError, LogStorageFailed, RunMismatch, UsageError
+from loader.redaction import printable
 from loader.runs.finding import runs_near
 from loader.runs.leftovers import RUN_FILE, are_leftovers, is_run_file
 from loader.settings import Options, TargetSettings
@@ -37,9 +39,10 @@ NEW_RUN_HINT = "load into another run directory: --run NEW"
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """One source. `path` is absolute, or `-`. `from_run` is the path from the run directory, for when both have moved.
+    r"""One source. `path` is absolute, or `-`. `from_run` is the path from the run directory, for when both have moved.
 
-    `fingerprint` is what `reading.fingerprint` made of the file; None until it was opened.
+    `fingerprint` is what `reading.fingerprint` made of the file; None until it was opened. A name that is not UTF-8 stands in
+    run.json as `caf\xe9`, to be read, and in `path_bytes` and `from_run_bytes` as base64.
     """
 
     path: str
@@ -73,7 +76,8 @@ def encode(info: RunInfo) -> bytes:
     """Write run.json: one object, indented, for people to read. `table` stands at the top for their sake alone."""
     version = FORMAT_VERSION if info.stamp_form.is_even else 1
     first = {"format": version, "run": info.run, "target": info.target, "table": info.settings.table}
-    values = first | asdict(info)
+    sources = [_named_in_text(asdict(source)) for source in info.sources]
+    values = first | asdict(info) | {"sources": sources}
     return msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
 
 
@@ -95,13 +99,16 @@ def decode(data: bytes) -> RunInfo:
             origin=msgspec.convert(values["origin"], str),
             identity=msgspec.convert(values["identity"], Identity | None),
             settings=msgspec.convert(values["settings"], kind.settings),
-            sources=msgspec.convert(values["sources"], tuple[SourceInfo, ...]),
+            sources=msgspec.convert(
+                [_named_in_bytes(source) for source in msgspec.convert(values["sources"], list[dict[str, Any]])],
+                tuple[SourceInfo, ...],
+            ),
             options=msgspec.convert(values["options"], Options),
             loader=msgspec.convert(values["loader"], str),
             created=msgspec.convert(values["created"], str),
             stamp_form=msgspec.convert(values.get("stamp_form", {}), StampForm),
         )
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:
         raise LogDamaged(
             f"{RUN_FILE} is damaged ({type(error).__name__})",
             "restore it from a backup; the checkpoint log beside it still holds the outcomes",
@@ -116,6 +123,22 @@ def check_identity(recorded: RunInfo, identity: Identity) -> None:
         raise RunMismatch(f"the credentials belong to somebody else: the run {whose}", f"use theirs, or {NEW_RUN_HINT}")
 
 
+def _named_in_text(source: dict[str, Any]) -> dict[str, Any]:
+    values = dict(source)
+    for name in ("path", "from_run"):
+        if (shown := printable(values[name])) != values[name]:
+            values |= {name: shown, f"{name}_bytes": base64.b64encode(os.fsencode(values[name])).decode()}
+    return values
+
+
+def _named_in_bytes(source: dict[str, Any]) -> dict[str, Any]:
+    values = dict(source)
+    for name in ("path", "from_run"):
+        if (data := values.pop(f"{name}_bytes", None)) is not None:
+            values[name] = os.fsdecode(base64.b64decode(data))
+    return values
+
+
 # --- the directory ----------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +148,13 @@ def describe_source(path: str, directory: Path) -> SourceInfo:
         return SourceInfo(path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - a symbolic link is the user's name for the source and stays
     return SourceInfo(absolute, os.path.relpath(absolute, directory.absolute()))
+
+
+def source_names(info: RunInfo) -> list[str]:
+    """Return the names of the sources' files, as text; with their folders where two have one name."""
+    paths = [printable(source.path) for source in info.sources]
+    names = [os.path.basename(path) for path in paths]  # noqa: PTH119 - it may be `-`
+    return names if len(set(names)) == len(names) else paths
 
 
 def sizes_of(sources: Sequence[SourceInfo]) -> list[int | None]:

@@ -23,4 +23,5 @@ def runs_near(path: Path) -> list[Path]:
 
 
 def _is_named_after(run: str, name: str) -> bool:
-    return run.startswith(f"{name}.") or run == f"{name}.run" or (len(name) > 2 and name in run)
+    stem = name.removesuffix(".run")
+    return len(stem) > 2 and stem in run

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import msgspec
 
 from loader.errors import LogDamaged, RunMismatch
-from loader.runs.directory import NEW_RUN_HINT, STANDARD_INPUT, RunInfo, decode
+from loader.runs.directory import NEW_RUN_HINT, STANDARD_INPUT, RunInfo, SourceInfo, decode
 from loader.runs.leftovers import RUN_FILE
 from loader.settings import CHANGEABLE
 
@@ -25,9 +25,11 @@ def check_same(recorded: RunInfo, asked: RunInfo) -> None:
     """
     _compare("target", recorded.target, asked.target)
     _compare("origin", recorded.origin, asked.origin)
+    if recorded.options.base_url and asked.options.base_url:  # the same origin: what may differ is the path
+        _compare("base URL", recorded.options.base_url, asked.options.base_url)
     for name in (field.name for field in fields(recorded.settings) if field.name not in CHANGEABLE):
         _compare(name, getattr(recorded.settings, name), getattr(asked.settings, name))
-    _compare("number of sources", len(recorded.sources), len(asked.sources))
+    _check_number(recorded.sources, asked.sources)
     for before, now in zip(recorded.sources, asked.sources, strict=True):
         if STANDARD_INPUT in {before.path, now.path}:
             _compare("source", before.path, now.path)
@@ -58,6 +60,17 @@ def _first_difference(before: object, now: object, name: str) -> str:
             if getattr(before, field.name) != getattr(now, field.name):
                 return f"{field.name} is {_shown(getattr(now, field.name))}, not {_shown(getattr(before, field.name))}"
     return f"{name} is {_shown(now)}, not {_shown(before)}"
+
+
+def _check_number(before: Sequence[SourceInfo], now: Sequence[SourceInfo]) -> None:
+    if len(before) == len(now):
+        return
+    known = {source.path for source in before}
+    new = [source.path for source in now if source.path not in known]
+    hint = f"repeat the command as it was, or {NEW_RUN_HINT}"
+    if new and len(new) < len(now):
+        hint = f"repeat the command as it was, and load what is new by itself: {', '.join(new[:3])}"
+    raise RunMismatch(f"the run was made for another number of sources: {len(before)}, not {len(now)}", hint)
 
 
 def _compare(name: str, before: object, now: object) -> None:

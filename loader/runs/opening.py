@@ -30,6 +30,7 @@ from loader.runs import directory as run_directory
 from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
 from loader.runs.leftovers import RUN_FILE
 from loader.runs.matching import check_header, check_same
+from loader.runs.overlap import check_apart
 from loader.runs.ownership import check_own
 from loader.runs.plan import LoadPlan
 from loader.runs.run_lock import locked_run
@@ -92,6 +93,7 @@ async def _enter(
     if tools is None or tools.storage is None:  # a simulated disk has locks of its own
         held.enter_context(locked_run(asked.run, directory, warnings.append))
     if recorded is None:
+        check_apart(plan, asked)
         run_directory.clear_unborn(directory)
         log = await CheckpointLog.create(
             directory, asked.run, msgspec.json.decode(run_directory.encode(asked)), version=asked.loader, tools=tools

@@ -20,14 +20,18 @@ from loader.reading.cursor import Cursor
 from loader.reading.fingerprint import check, identify
 from loader.reading.format import Format
 from loader.reading.formats import format_of
-from loader.reading.source import CHANGED_HINT, FileSource, Opened
+from loader.reading.source import FileSource, Opened
 from loader.reading.spool import Spool
 from loader.report.reject_groups import RejectGroup, RejectGroups
 from loader.runs import directory as run_directory
 from loader.runs.directory import SPOOL_FILE, STANDARD_INPUT, RunInfo, SourceInfo
+from loader.runs.run_lock import holder_of
 
 MAX_RECORD_BYTES = 1024 * 1024
 """A longer line is not quoted (cli.md)."""
+
+_HINT = "a run belongs to its data: put the source back as it was, where it was"
+"""These commands load nothing: there is no other run to name."""
 
 Warn = Callable[[str], None]
 
@@ -47,9 +51,9 @@ class Listed(NamedTuple):
     message: str
     data: bytes | None = None
 
-    def to_object(self, *, has_sources: bool) -> dict[str, Any]:
-        """Return the shape of cli.md; with the source's index where the run has several."""
-        values: dict[str, Any] = {"source": self.source} if has_sources else {}
+    def to_object(self, *, file: str | None) -> dict[str, Any]:
+        """Return the shape of cli.md; with the source's index and file where the run has several."""
+        values: dict[str, Any] = {} if file is None else {"source": self.source, "file": file}
         values |= {"line": self.number, "offset": self.offset}
         values |= {"stage": self.stage, "code": self.code, "message": self.message}
         text = None if self.data is None else self.data.removesuffix(b"\n").removesuffix(b"\r")
@@ -78,13 +82,15 @@ def reject_groups(directory: Path) -> tuple[RejectGroup, ...]:
 def ambiguous(directory: Path) -> Iterator[Listed]:
     """Yield the records of unknown fate, in the shape of rejects.
 
-    A line without an outcome is one of them, unless the last execution knew that it had not sent it.
+    A line without an outcome is one of them, unless the last execution knew that it had not sent it, or the run goes on: then
+    its answer is on the way.
     """
     with read_run_directory(directory) as run:
+        is_running = holder_of(run.state.run_id, directory) is not None
         unsent = Notes(run.state.notes).unsent
         for row in run.ambiguous():
-            if not (
-                row.is_unresolved and any(s == row.source and first <= row.line <= last for s, first, last in unsent)
+            if not row.is_unresolved or not (
+                is_running or any(s == row.source and first <= row.line <= last for s, first, last in unsent)
             ):
                 yield Listed(row.source, row.line, row.offset, "target", "ambiguous", row.outcome.reason)
 
@@ -141,7 +147,7 @@ def _raw_lines(rows: Iterable[Listed], opened: Opened, source_format: Format, li
     for row in rows:
         offset = row.offset if row.offset is not None else lines.find(row.number)[0]
         if offset is None:
-            raise SourceError(f"{opened.name} has no line {row.number:,} any more", CHANGED_HINT)
+            raise SourceError(f"{opened.name} has no line {row.number:,} any more", _HINT)
         cursor.move_to(offset)
         data = source_format.line(cursor, MAX_RECORD_BYTES)
         if data is None:
@@ -170,7 +176,7 @@ def reopen(info: RunInfo, source: int, directory: Path) -> Opened:
         _check_unchanged(recorded, path)
         return FileSource(path)
     except SourceError as error:
-        raise SourceError(error.message, CHANGED_HINT) from None
+        raise SourceError(error.message, _HINT) from None
 
 
 def reopen_or_warn(info: RunInfo, source: int, directory: Path, warn: Warn) -> Opened | None:
@@ -184,14 +190,14 @@ def reopen_or_warn(info: RunInfo, source: int, directory: Path, warn: Warn) -> O
 
 def _reopen_spool(directory: Path) -> Spool:
     if not (directory / SPOOL_FILE).exists():
-        raise SourceError("standard input was not kept", CHANGED_HINT)
+        raise SourceError("standard input was not kept", _HINT)
     return Spool(directory / SPOOL_FILE, is_read_only=True)
 
 
 def _check_unchanged(recorded: SourceInfo, path: Path) -> None:
     if recorded.fingerprint is not None and check(recorded.fingerprint, identify(path)) == "changed":
-        raise SourceError(f"{path} is not what the run has read", CHANGED_HINT)
+        raise SourceError(f"{path} is not what the run has read", _HINT)
 
 
 def _refuse(text: str) -> None:
-    raise SourceError(text, CHANGED_HINT)
+    raise SourceError(text, _HINT)

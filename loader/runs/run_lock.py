@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from loader.errors import LogLocked
 
 FOLDER = "/tmp/loader-{user}"  # noqa: S108 - only a folder of one's own is used; TMPDIR may differ between two processes
 _TRIES = 100
+_GLANCES = 5
+"""`loader status` holds the lock for a moment, to see whether it is free."""
+_GLANCE_SECONDS = 0.02
 _MAX_BYTES = 4096
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
@@ -27,8 +31,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 @contextlib.contextmanager
 def locked_run(run_id: str, directory: Path, warn: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of a run id; where there is no place for it, go on without, with a warning. Errors: LogLocked."""
-    folder = Path(FOLDER.format(user=os.geteuid()))
-    path = folder / f"{run_id if _PLAIN.fullmatch(run_id) else zlib.crc32(run_id.encode())}.lock"
+    path = _path(run_id, os.geteuid())
+    folder = path.parent
     try:
         _check_folder(folder)
         descriptor = _take(path, directory)
@@ -43,6 +47,34 @@ def locked_run(run_id: str, directory: Path, warn: Callable[[str], None]) -> Ite
         os.close(descriptor)
 
 
+def holder_of(run_id: str, directory: Path) -> int | None:
+    """Return the process that carries out the run in this very directory, if one does."""
+    try:
+        descriptor = os.open(_path(run_id, directory.stat().st_uid), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid, held = _content(descriptor)
+        return int(pid) if pid.isdecimal() and held == str(directory.absolute()) else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _path(run_id: str, user: int) -> Path:
+    name = run_id if _PLAIN.fullmatch(run_id) else str(zlib.crc32(run_id.encode(errors="surrogateescape")))
+    return Path(FOLDER.format(user=user)) / f"{name}.lock"
+
+
+def _content(descriptor: int) -> tuple[str, str]:
+    pid, _, held = (
+        os.pread(descriptor, _MAX_BYTES, 0).decode(errors="surrogateescape").removesuffix("\n").partition(" ")
+    )
+    return pid, held
+
+
 def _check_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
@@ -55,7 +87,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _take(path: Path, directory: Path) -> int:
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,13 +96,15 @@ def _take(path: Path, directory: Path) -> int:
                 os.pwrite(descriptor, f"{os.getpid()} {directory.absolute()}\n".encode(errors="surrogateescape"), 0)
                 return descriptor
         except BlockingIOError:
-            text = os.pread(descriptor, _MAX_BYTES, 0)
-            os.close(descriptor)
-            raise LogLocked(_held(directory, text), _HINT) from None
+            pid, held = _content(descriptor)
+            if attempt >= _GLANCES:
+                os.close(descriptor)
+                raise LogLocked(_held(directory, pid, held), _HINT) from None
+            time.sleep(_GLANCE_SECONDS)
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its holder has removed the name at this moment
+        os.close(descriptor)  # its holder has removed the name at this moment, or somebody only looks
     raise LogLocked("another process holds this run", _HINT)
 
 
@@ -84,8 +118,7 @@ def _is_current(path: Path, descriptor: int) -> bool:
 _HINT = "Wait until it has ended, or stop it; a copy of a run is for reading, and only one of the two may go on."
 
 
-def _held(directory: Path, text: bytes) -> str:
-    pid, _, held = text.decode(errors="surrogateescape").strip().partition(" ")
+def _held(directory: Path, pid: str, held: str) -> str:
     if not held or held == str(directory.absolute()):
         return "another process holds this run" + (f" (process {pid})" if pid else "")
     return (

@@ -5,33 +5,38 @@ It reads only and takes no lock, so it may be asked while the run goes on; what 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 
-from loader.checkpoint import read_state
+from loader.checkpoint import LOG, read_state
 from loader.checkpoint.notes import Notes
 from loader.model import Counts
-from loader.redaction import escape, plain_json
+from loader.redaction import all_printable, escape, plain_json
 from loader.report import wording
 from loader.report.report import next_steps
 from loader.runs import directory as run_directory
-from loader.runs.directory import METRICS_FILE, STANDARD_INPUT, RunInfo
+from loader.runs.directory import METRICS_FILE, STANDARD_INPUT, RunInfo, source_names
 from loader.runs.rejects import count_unsent
+from loader.runs.run_lock import holder_of
 
 TAIL_BYTES = 64 * 1024
 """Holds many samples; the last whole one is wanted."""
+_SHOWN_FILES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """How far a run has come.
 
-    `state` is that of the last execution's report; `open` where there is none: it goes on, or it died. `unsent` counts
+    `state` is that of the last execution's report; `running` while `pid` carries it out; `open` where neither is known: it died,
+    and `died_at` is when it last wrote something. `files`: how many lines were read of each source. `unsent` counts
     lines that were read and certainly not sent, `in_doubt` those that may be on their way. `total_bytes` is None, and so is
     what is left, where the uncompressed length is not known.
     """
@@ -53,6 +58,9 @@ class Status:
     last_sample: dict[str, Any] | None
     warnings: tuple[str, ...]
     is_resumable: bool
+    pid: int | None = None
+    died_at: str | None = None
+    files: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> bytes:
         """Return one JSON object on one line; the counts stand in it by their names in the report."""
@@ -60,7 +68,7 @@ class Status:
         for field in fields(self):
             value = getattr(self, field.name)
             values |= msgspec.structs.asdict(value) if isinstance(value, Counts) else {field.name: value}
-        return plain_json(orjson.dumps(values))
+        return plain_json(orjson.dumps(all_printable(values)))
 
     def to_text(self) -> str:
         """Return one screen."""
@@ -68,10 +76,15 @@ class Status:
             self._headline(),
             self._tally(),
             self._pace(),
-            next_steps(self.run, self.counts, can_go_on=not self._is_done and self.is_resumable),
+            self._files(),
+            next_steps(self.run, self.counts, can_go_on=self._can_go_on),
         ]
-        blocks.insert(3, "\n".join(f"Warning: {escape(text, None)}" for text in self.warnings))
+        blocks.insert(4, "\n".join(f"Warning: {escape(text, None)}" for text in self.warnings))
         return "\n\n".join(block for block in blocks if block) + "\n"
+
+    @property
+    def _can_go_on(self) -> bool:
+        return not self._is_done and self.is_resumable and self.state != "running"
 
     @property
     def _is_done(self) -> bool:
@@ -83,8 +96,12 @@ class Status:
 
     def _headline(self) -> str:
         what = wording.place(self.target, self.table, self.identity)
+        if self.state == "running":
+            sample = (self.last_sample or {}).get("sample") or {}
+            speed = f", {wording.rate(sample['records_per_second'])} records/s" if sample else ""
+            return f"{what}: running, process {self.pid}{speed}."
         if self.state == "open":
-            return f"{what}: not ended. It goes on, or it died; a resume finds out."
+            return f"{what}: not ended. No process of this machine carries it out; it died at {self.died_at}."
         why = f" ({self.reason})" if self.reason else ""
         return f"{what}: {self.state}{why} on {self.ended_at}."
 
@@ -115,6 +132,18 @@ class Status:
             lines.append(f"  last sample {self.last_sample['time']}: {speed} records/s{waiting}")
         return "\n".join(lines)
 
+    def _files(self) -> str:
+        if len(self.files) < 2:
+            return ""
+        rows = [
+            f"  {wording.counted(row['lines'], 'line')} of {escape(row['file'], None)}"
+            for row in self.files[:_SHOWN_FILES]
+        ]
+        more = len(self.files) - _SHOWN_FILES
+        return "\n".join(
+            rows + ([f"  and {wording.counted(more, 'more file')}; --json has them all"] if more > 0 else [])
+        )
+
 
 def read_status(directory: Path, info: RunInfo) -> Status:
     """Read how far a run has come. Errors: LogError."""
@@ -122,12 +151,13 @@ def read_status(directory: Path, info: RunInfo) -> Status:
     counts = state.counts
     end = Notes(state.notes).end or {}
     unsent = count_unsent(state)
+    pid = holder_of(info.run, directory)
     return Status(
         run=str(directory),
         target=info.target,
         table=info.settings.table,
         identity=info.identity.name if info.identity else None,
-        state=end.get("state", "open"),
+        state="running" if pid else end.get("state", "open"),
         reason=end.get("reason"),
         counts=counts,
         in_doubt=counts.lines - counts.settled - unsent,
@@ -140,7 +170,21 @@ def read_status(directory: Path, info: RunInfo) -> Status:
         last_sample=_last_sample(directory / METRICS_FILE),
         warnings=tuple(state.warnings),
         is_resumable=info.options.is_kept or all(source.path != STANDARD_INPUT for source in info.sources),
+        pid=pid,
+        died_at=None if pid or end else _last_written(directory),
+        files=tuple(
+            {"source": index, "file": name, "lines": state.last_intent_end(index)[0] - 1}
+            for index, name in enumerate(source_names(info))
+        ),
     )
+
+
+def _last_written(directory: Path) -> str:
+    times = []
+    for name in (LOG, METRICS_FILE):
+        with contextlib.suppress(OSError):
+            times.append((directory / name).stat().st_mtime)
+    return datetime.fromtimestamp(max(times, default=0.0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _total_bytes(info: RunInfo, directory: Path) -> int | None:

@@ -15,7 +15,7 @@ from loader.emulator import Emulator, running
 from loader.errors import UsageError
 from loader.pipeline.pipeline import run_reconcile
 from loader.reconcile.list_filter import Learnt
-from loader.reconcile.reconciler import Decision
+from loader.reconcile.policy import Decision
 from tests.emulated.loading import (
     ADD,
     APP,

@@ -114,8 +114,8 @@ def test_every_option_of_the_contract_stands_where_it_belongs() -> None:
     assert set(update) == {*LOAD_NAMES, "table", "match", "exact"}
     assert set(add) == {*LOAD_NAMES, "user", "stamp", "unique", "max_records", "max_bytes"}
     assert set(resume) == set(RESUME_NAMES)
-    assert set(OPTIONS) == set(insert) | set(update) | set(add) | {"filter"}
-    assert {"filter", "key", "unique", "settle"} < set(options_of("reconcile"))
+    assert set(OPTIONS) == set(insert) | set(update) | set(add) | {"filter", "source"}
+    assert {"filter", "source", "key", "unique", "settle", "base_url", "ca_file"} < set(options_of("reconcile"))
     assert {"rate", "burst", "concurrency", "limit", "key", "unique", "ambiguous", "max_rejects", "timeout", "settle",
             "patience", "proxy", "progress", "json"} <= set(resume)  # fmt: skip
 

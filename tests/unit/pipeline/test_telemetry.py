@@ -20,7 +20,7 @@ from loader.pipeline.reconcile_setup import Setup
 from loader.pipeline.session import Session
 from loader.rate.throttle import Throttled
 from loader.reconcile.doubt import Duplicates
-from loader.reconcile.reconciler import Policy
+from loader.reconcile.policy import Policy
 from loader.report.report import Sample
 from loader.runs.opening import open_run
 from loader.runs.plan import LoadPlan

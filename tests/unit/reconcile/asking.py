@@ -11,7 +11,8 @@ from loader.delivery.claim import Prover
 from loader.delivery.queue import QueuedChunk
 from loader.model import Absent, Created, Found, Halt, Outcome, Record, Request, Response, Retry, Unknown
 from loader.reconcile.doubt import Duplicates
-from loader.reconcile.reconciler import UNKNOWN_ID, Decision, Policy, Reconciler
+from loader.reconcile.policy import UNKNOWN_ID, Decision, Policy
+from loader.reconcile.reconciler import Reconciler
 from loader.reconcile.strategies import ByLookup, Conclusion, Strategy
 from loader.targets.base import LookupAnswer
 from tests.unit.delivery.memory_run import MemoryRun, line

@@ -164,7 +164,7 @@ def test_keys_are_stamps_where_there_is_no_key(source: Path, call: Call) -> None
         (1, 1, f"{RUN_ID}-1x1"),
     ]
     _, out, _ = call("ids", run, "--format", "csv")
-    assert out.splitlines()[0] == b"source,line,offset,id,key"
+    assert out.splitlines()[0] == b"source,line,offset,id,key,file"
 
 
 def test_rejects_are_listed_in_the_shape_of_the_contract(run: Path, call: Call) -> None:
