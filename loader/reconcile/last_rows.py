@@ -67,3 +67,8 @@ def last_words(reason: str) -> str:
     """Say what the answer said for whose sake there is a doubt; nothing if it had no words."""
     words = reason.removeprefix("the target answered ")
     return f"; the last: {words}" if ":" in words else ""
+
+
+def with_more(reason: str, more: str) -> str:
+    """Join two reasons; a record that is asked about in every execution keeps a short one."""
+    return reason if reason.endswith(more) else f"{reason}; {more}"

@@ -23,7 +23,7 @@ from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
 from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Undecided
 from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
-from loader.reconcile.last_rows import FIRST_SERVER_ERROR, LastRows, last_words
+from loader.reconcile.last_rows import FIRST_SERVER_ERROR, LastRows, last_words, with_more
 from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
 from loader.runtime import Runtime
 
@@ -210,7 +210,7 @@ class Reconciler:
         waiting, self._unbelieved = self._unbelieved, []
         for doubt in waiting:
             if self._claim.is_given_up:
-                self._leave(doubt.record, _with(doubt.reason, UNPROVED))
+                self._leave(doubt.record, with_more(doubt.reason, UNPROVED))
             else:
                 self._push(doubt, self._runtime.clock())
 
@@ -231,7 +231,7 @@ class Reconciler:
             case Absent():
                 self._send_absent(doubt, strategy)
             case Undecided(reason):
-                self._leave(record, _with(doubt.reason, reason))
+                self._leave(record, with_more(doubt.reason, reason))
             case _:
                 assert_never(conclusion)
 
@@ -264,7 +264,7 @@ class Reconciler:
     def _repeat(self, doubt: Doubt, strategy: Strategy, again: list[Record]) -> None:
         record = doubt.record
         if self._claim.is_given_up:
-            self._leave(record, _with(doubt.reason, UNPROVED))
+            self._leave(record, with_more(doubt.reason, UNPROVED))
             return
         if self._is_culprit(record, strategy):
             status = self._faults[place_of(record)].status
@@ -297,8 +297,3 @@ class Reconciler:
                 if ids:
                     self.duplicates.proved.append(Duplicate(record.source, record.number, ids))
             del self._second_looks[: len(batch)]
-
-
-def _with(reason: str, more: str) -> str:
-    """Join two reasons; a record that is asked about in every execution keeps a short one."""
-    return reason if reason.endswith(more) else f"{reason}; {more}"
