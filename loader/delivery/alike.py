@@ -19,7 +19,8 @@ SERVER_ERRORS_OF_RECORDS = frozenset({500, 501, 505, 506, 507, 508, 510, 511})
 class Alike:
     """Counts records in a row that met the same fault."""
 
-    def __init__(self, breaker: Breaker, stop: Stop) -> None:
+    def __init__(self, breaker: Breaker, stop: Stop, *, can_ask: bool = False) -> None:
+        self._can_ask = can_ask
         self._breaker = breaker
         self._stop = stop
         self._reason = ""
@@ -31,7 +32,7 @@ class Alike:
 
     def add(self, verdict: Unknown, records: int) -> None:
         """Take note of records that are ambiguous now."""
-        if verdict.status not in SERVER_ERRORS_OF_RECORDS:
+        if self._can_ask or verdict.status not in SERVER_ERRORS_OF_RECORDS:
             return
         self._row = records + (self._row if verdict.reason == self._reason else 0)
         self._reason = verdict.reason

@@ -78,8 +78,7 @@ def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
     if reply.is_sent:
         return Unknown(reply.error)
     if reply.fatal_hint is not None:
-        reason = "redirect" if "redirect" in reply.error else reply.fatal_reason
-        return Halt(reason, reply.error, reply.fatal_hint)
+        return Halt("redirect" if "redirect" in reply.error else reply.fatal_reason, reply.error, reply.fatal_hint)
     return Retry(reply.error)
 
 
@@ -101,7 +100,7 @@ class Delivery:
         self._confirm_credentials = confirm_credentials
         self._mismatches = 0
         self._strangers = Strangers(parts.sender.breaker, parts.stop)
-        self._alike = None if can_ask else Alike(parts.sender.breaker, parts.stop)
+        self._alike = Alike(parts.sender.breaker, parts.stop, can_ask=can_ask)
         self._probing = asyncio.Lock()
 
     @property
@@ -137,8 +136,7 @@ class Delivery:
         if count := left.count(None):
             self._mismatches = 0
             self._strangers.end_row(count)
-            if self._alike is not None:
-                self._alike.end_row()
+            self._alike.end_row()
             self._budget.succeed(count)
         return left
 
@@ -195,8 +193,7 @@ class Delivery:
         parts = self._parts
         self._mismatches = 0
         self._strangers.end_row(1)
-        if self._alike is not None:
-            self._alike.end_row()
+        self._alike.end_row()
         self._budget.succeed()
         for warning in verdict.warnings:
             parts.warn(warning)
@@ -291,8 +288,7 @@ class Delivery:
             if self._mismatches >= MISMATCHES_TO_STOP:
                 hint = "a proxy or the server mixes up connections; try `--concurrency 1`, and tell the vendor"
                 parts.stop.halt(Halt("answers", "two answers in a row belong to other requests", hint))
-        if self._alike is not None:
-            self._alike.add(verdict, len(queued.chunk.records))
+        self._alike.add(verdict, len(queued.chunk.records))
         if verdict.is_refusal:
             parts.reconciler.refused(queued.chunk.records, verdict.reason)
         else:

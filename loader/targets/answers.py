@@ -64,7 +64,8 @@ def first_words(response: Response, redactor: Redactor) -> str:
     if len(response.body) > LOOKED_BYTES:
         words = words[:-MARGIN_CHARACTERS]
     if 10 * text.count("\ufffd") > len(text):
-        words = f"{len(response.body)} bytes that are no text"
+        encoding = redactor(response.headers.get("content-encoding", ""))
+        words = f"{len(response.body)} bytes that are no text" + (f" (content-encoding {encoding})" if encoding else "")
     kind = redactor(response.headers.get("content-type", "").partition(";")[0].strip()) or "no content type"
     return f"{kind}: {redactor(words)}" if words else ""
 

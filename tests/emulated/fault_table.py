@@ -92,7 +92,9 @@ STATUSES = (
     status(401, Stops("credentials")),
     # A 403 of the query endpoint may only mean a table that is closed to queries (apis.md part 5.2).
     status(403, Stops("credentials"), but={"query": OPEN}),
-    status(404, Stops("table"), but={"query": OPEN}),
+    # Canbus' own 404 has no form by which it could be known (apis.md 2.2), so the preflight decides, as for a page.
+    status(404, Stops("table"), but={"query": OPEN, "add": Again()}),
+    status(404, Again(), "404 as a page", content="html", but={"query": OPEN}),
     status(405, Stops("table"), but={"query": OPEN}),
     status(408, NOT_APPLIED),
     status(409, Refused("409"), but={"add": NOT_APPLIED, "query": OPEN}),
