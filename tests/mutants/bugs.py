@@ -55,6 +55,7 @@ CHECKPOINT = "unit/checkpoint/test_log.py"
 CANBUS = "emulated/test_load_canbus.py"
 GAPS = "emulated/test_mutant_gaps.py"
 LOST = "emulated/test_load_lost_answers.py"
+ROWS, STORED = "emulated/test_update_rows.py", "emulated/test_stored_values.py"
 RESUME = "emulated/test_load_resume.py"
 SOURCES = "emulated/test_load_sources.py"
 STOPS = "emulated/test_load_stops.py"
@@ -363,6 +364,50 @@ DOUBT = (
         "Whoever shares a lock goes out together: equal keys and equal filters alike.",
         Edit("loader/delivery/locks.py", "            if key in held:\n", "            if False:\n"),
         by=(LOST + "::test_equal_filters_go_in_source_order",),
+    ),
+    bug(
+        "filters of other fields taken for other rows",
+        "A row that one line names by its fid and another by its key is changed by both at once.",
+        Edit("loader/delivery/locks.py", "(self._fields is not None and lock.fields != self._fields) or ", ""),
+        by=(ROWS + "::test_a_row_that_is_named_by_two_sets_of_filters_gets_its_values_in_source_order",),
+    ),
+    bug(
+        "a coarser lock beside the finer ones",
+        "The first update under the table's lock does not wait for those that are out under locks of their own.",
+        Edit(
+            "loader/delivery/locks.py", "if self._behind or (level != self._level and self._held):", "if self._behind:"
+        ),
+        by=("unit/delivery/test_locks.py",),
+    ),
+    bug(
+        "a repeated refusal believed",
+        "An update was applied, its own change moved a column of its filters, and the second sending's 404 rejects it.",
+        Edit("loader/targets/ozari/update.py", "if chunk.in_doubt and (has_matched", "if False and (has_matched"),
+        by=(ROWS + "::test_an_update_that_moves_a_column_of_its_own_filters_is_not_rejected",),
+    ),
+    bug(
+        "a settle time behind each lock",
+        "What a crash left of one row waits a settle time each, one after another.",
+        Edit(
+            "loader/pipeline/resume.py", "age_seconds = self._parts.runtime.clock() - self._began", "age_seconds = 0.0"
+        ),
+        by=(ROWS + "::test_after_a_crash_what_shares_a_lock_does_not_wait_a_settle_time_each",),
+    ),
+    bug(
+        "parked records not counted",
+        "Intended updates pile up behind a lock, and a crash leaves more of them than the start line announced.",
+        Edit(
+            "loader/delivery/queue.py",
+            "waiting = self._fresh_records + self._later_records + self._locks.parked",
+            "waiting = self._fresh_records",
+        ),
+        by=(ROWS + "::test_after_a_crash_what_shares_a_lock_does_not_wait_a_settle_time_each",),
+    ),
+    bug(
+        "--exact looks away",
+        "A row of another spelling is updated, although such lines were to be rejected.",
+        Edit("loader/delivery/worker.py", "if parts.guard is not None and not await", "if False and not await"),
+        by=(STORED + "::test_with_exact_such_a_line_is_rejected_and_nothing_is_written",),
     ),
     bug(
         "an update of its own filters sent again",
