@@ -31,6 +31,8 @@ def add_grounds(grounds: Grounds, plan: LoadPlan, policy: Policy) -> None:
         grounds.check(f"{what} kept as written, up to {longest} characters{since}")
     if beliefs is not None and beliefs.is_lag_known:
         grounds.check(f"a created record was shown after {beliefs.lag_seconds:.1f} s; no absence was believed sooner")
+    elif beliefs is not None:
+        grounds.assume("the target shows a created record soon: none was timed")
     if policy.strategy is not None and not target.is_update:
         grounds.assume(f"the target applies nothing later than {policy.settle_seconds:g} s after a lost connection")
     if target.key is not None and target.stamp is None and policy.strategy is not None:

@@ -137,7 +137,7 @@ def _ask_by_text(session: Session, endpoint: QueryEndpoint | NoQueryEndpoint) ->
     # Stamps of an earlier version grow, and were proved by the shortest one: no note says for what.
     is_proved = run.notes.is_proved and run.notes.proved_for is not None
     policy = Policy(options.settle_seconds, strategy, beliefs=beliefs)
-    if is_proved:
+    if is_proved or (not is_stamp and beliefs.has_samples):
         return Setup(policy, None, own_rows)
     prover: Prover = KeyProof(beliefs)
     if is_stamp:

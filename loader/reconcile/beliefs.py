@@ -22,6 +22,8 @@ from loader.reconcile.kinds_of_text import Extent, extent_of
 from loader.reconcile.strategies import AskAgain, Conclusion, Known
 
 MAX_KINDS = 64
+UNTIMED = 3
+"""The read lag that is reckoned with while no created record was timed, as a multiple of the settle time."""
 
 
 class Sample(NamedTuple):
@@ -41,9 +43,7 @@ class Beliefs:
     def __init__(self, keeping: Keeping, field: str, notes: Notes, *, is_even: bool) -> None:
         proved = notes.proved_for
         lag_seconds = proved.lag_seconds if proved else None
-        self.lag_seconds: float = lag_seconds or 0.0
-        """How long a created record could not be seen: no absence is believed sooner."""
-        self.is_lag_known = lag_seconds is not None
+        self._lag_seconds = lag_seconds
         self.extents = [Extent(frozenset(kinds), *lengths) for kinds, *lengths in (proved.extents if proved else ())]
         self.word = keeping.word
         self.is_fresh = False
@@ -57,15 +57,33 @@ class Beliefs:
         self._is_searching = False
         self._longest = 0
         self._samples: dict[frozenset[str], Sample] = {}
+        self._found: set[str] = set()
         self._latest: tuple[Record, RecordId, float] | None = None
         self._refuted: list[tuple[Extent, str]] = []
+
+    @property
+    def has_samples(self) -> bool:
+        """Say whether there are created records by which something can be proved when it is asked for."""
+        return bool(self._samples)
+
+    @property
+    def is_lag_known(self) -> bool:
+        """Say whether a record was asked for when it had just been created."""
+        return self._lag_seconds is not None
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long a created record could not be seen: no absence is believed sooner. Long, as long as nobody knows."""
+        return UNTIMED * self._keeping.short_seconds if self._lag_seconds is None else self._lag_seconds
 
     # --- what may prove something --------------------------------------------------------------------------------------
 
     def see(self, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
         """Take notice of outcomes: a created record may serve as a proof later."""
         last = outcomes[-1]
-        if isinstance(last, Created) and last.id is not None and records[-1].key is not None:
+        if records[-1].key in self._found:
+            self._found.difference_update(record.key for record in records if record.key is not None)
+        elif isinstance(last, Created) and last.id is not None and records[-1].key is not None:
             self._latest = records[-1], last.id, self._runtime.clock()
         if self._is_even:
             return
@@ -103,17 +121,16 @@ class Beliefs:
         if not is_covered:
             self.extents = [proved for proved in self.extents if not extent.covers(proved)] + [extent]
         if lag_seconds is not None:
-            self.is_lag_known = True
-            self.lag_seconds = max(self.lag_seconds, lag_seconds)
+            self._lag_seconds = max(self._lag_seconds or 0.0, lag_seconds)
         if lag_seconds is not None or not is_covered:
-            lag = self.lag_seconds if self.is_lag_known else None
-            self._notes.keep_proved_for(lag, [(sorted(one.kinds), *one[1:]) for one in self.extents])
+            self._notes.keep_proved_for(self._lag_seconds, [(sorted(one.kinds), *one[1:]) for one in self.extents])
 
     def learn(self, records: Sequence[Record], conclusions: Sequence[Conclusion]) -> None:
         """Take notice of the records that were found."""
         for record, conclusion in zip(records, conclusions, strict=True):
             if isinstance(conclusion, Known) and record.key is not None:
                 self.cover(record.key)
+                self._found.add(record.key)  # it was created some time ago, and tells nothing of the lag
 
     async def check(self, records: Sequence[Record], conclusions: Sequence[Conclusion]) -> list[Conclusion]:
         """Leave of the absences only those that may be believed."""

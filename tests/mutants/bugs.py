@@ -434,8 +434,8 @@ DOUBT = (
         "A stamp that the table does not keep is asked for, and every absence is believed.",
         Edit(
             "loader/pipeline/reconcile_setup.py",
-            "if is_proved or not target.needs_proof",
-            "if is_proved or target.needs_proof",
+            "    if is_proved or (not is_stamp and",
+            "    if policy or (not is_stamp and",
         ),
         by=(GAPS,),
     ),
