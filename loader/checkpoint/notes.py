@@ -1,4 +1,4 @@
-"""The notes of a run in its log: seven values that decide how a later execution begins and what it sends.
+"""The notes of a run in its log: eight values that decide how a later execution begins and what it sends.
 
 A note is written as `CheckpointLog.note` does it: at the end of the turn, synced with what comes next. Whoever needs it durable
 before going on syncs the log. The log itself knows names and JSON values, and nothing of what they mean.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from loader.checkpoint.format import line_runs
 from loader.checkpoint.log import CheckpointLog
@@ -19,11 +19,19 @@ UNSENT: Final = "unsent"
 MAX_BYTES: Final = "max_bytes"
 RATE: Final = "rate"
 PROOF: Final = "proof"
+PROVED_FOR: Final = "proved_for"
 HIGHEST_FID: Final = "highest_fid"
 END_OF_SOURCE: Final = "end_of_source_{}"
 
 LineRange: TypeAlias = tuple[int, int, int]
 """Source, first and last line."""
+
+
+class ProvedFor(NamedTuple):
+    """How long a created record could not be seen (None: nobody knows), and which texts were proved: kinds, characters, bytes."""
+
+    lag_seconds: float | None
+    extents: Sequence[tuple[Sequence[str], int, int]]
 
 
 class Notes:
@@ -89,6 +97,20 @@ class Notes:
     @is_proved.setter
     def is_proved(self, is_proved: bool) -> None:
         self._write(PROOF, is_proved)
+
+    @property
+    def proved_for(self) -> ProvedFor | None:
+        """What the proofs cover: texts of which kinds and lengths, and the read lag. A proof writes it, every start reads it.
+
+        Lost, or of an earlier version, nothing is covered: a created record is asked for before an absence is believed.
+        """
+        value = self._values.get(PROVED_FOR)
+        return None if value is None else ProvedFor(value["lag"], value["texts"])
+
+    def keep_proved_for(self, lag_seconds: float | None, extents: Sequence[tuple[Sequence[str], int, int]]) -> None:
+        """Record what the proofs cover now."""
+        lag = None if lag_seconds is None else round(lag_seconds, 3)
+        self._write(PROVED_FOR, {"lag": lag, "texts": [list(extent) for extent in extents]})
 
     @property
     def highest_fid(self) -> int | None:

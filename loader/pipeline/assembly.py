@@ -55,6 +55,8 @@ def assemble(
     settlement = Settlement(log, queue, stop, RejectGuard(options.max_rejects))
     if demand.sink is not None:
         settlement.add_sink(demand.sink)
+    if setup.policy.beliefs is not None:
+        settlement.add_sink(setup.policy.beliefs.see)
     reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates)
     parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
     delivery = Delivery(parts, RetryPolicy(options.patience_seconds), confirm_credentials=session.preflight.is_well)

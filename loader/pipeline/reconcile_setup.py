@@ -6,7 +6,7 @@ once, before the first record.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from loader.delivery.claim import Prover
@@ -14,14 +14,17 @@ from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import RunStopped
 from loader.model import Created, Halt, NoResponse, Retry, Updated
-from loader.reconcile.proof import StampProof, TakesBack, UniqueProof
+from loader.pipeline.created_earlier import created_earlier
+from loader.reconcile.beliefs import Beliefs
+from loader.reconcile.keeping import LONGER, Keeping
+from loader.reconcile.proof import KeyProof, StampProof, TakesBack, UniqueProof
 from loader.reconcile.reconciler import Decision, Policy
-from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup, Strategy
+from loader.reconcile.strategies import ByLookup, BySending, ByUpdateLookup
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import TargetSettings
-from loader.targets.base import NoQueryEndpoint, QueryEndpoint
-from loader.targets.registry import build_capability, build_lookup, build_update_lookup
+from loader.targets.base import NoQueryEndpoint, OwnRows, QueryEndpoint
+from loader.targets.registry import build_capability, build_lookup, build_own_rows, build_update_lookup
 
 if TYPE_CHECKING:
     from loader.pipeline.session import Session
@@ -36,43 +39,83 @@ class Setup:
 
     policy: Policy
     prover: Prover | None = None
+    own_rows: OwnRows | None = None
+    """Asks about rows that the run created; None: nobody tells of them."""
 
 
 async def find_out(session: Session, decision: Decision | None) -> Setup:
     """Ask the target what it can be asked, and choose. Errors: RunStopped."""
     run, options = session.run, session.run.plan.options
     settings = run.plan.target
-    strategy: Strategy | None = None
+    setup = Setup(Policy(options.settle_seconds))
     sends_blindly = options.ambiguous == "resend" and not settings.is_update
     if not sends_blindly and options.ambiguous != "hold" and settings.is_askable:
-        strategy = await _strategy(session)
+        setup = await _ways_to_ask(session)
     accepted = Updated() if settings.is_update else Created(None)
-    policy = Policy(options.settle_seconds, strategy, sends_blindly, decision, accepted)
-    if strategy is None or not settings.needs_proof or run.notes.is_proved:
-        return Setup(policy)
-    return Setup(policy, _prover(session, strategy))
+    policy = replace(setup.policy, sends_blindly=sends_blindly, decision=decision, accepted=accepted)
+    return replace(setup, policy=policy)
 
 
-def _prover(session: Session, strategy: Strategy) -> Prover:
-    target, stop, runtime = session.target, session.stop, session.runtime
-    if isinstance(target, TakesBack):
-        return UniqueProof(target, session.sender, stop, runtime, session.run.plan.options.settle_seconds)
-    return StampProof(strategy, stop, runtime)
-
-
-async def _strategy(session: Session) -> Strategy | None:
+async def _ways_to_ask(session: Session) -> Setup:
     run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
+    settle = run.plan.options.settle_seconds
     if run.plan.kind.new_capability is None:
-        return BySending(run.plan.options.max_records, is_in_doubt=True)
+        strategy = BySending(run.plan.options.max_records, is_in_doubt=True)
+        return Setup(Policy(settle, strategy), _unique_proof(session))
     endpoint = await _ask_capability(run, target, session.sender, session.stop, session.runtime)
     if endpoint is None:
-        return None
+        return Setup(Policy(settle))
     if target.is_update:
-        return ByUpdateLookup(build_update_lookup(target, credentials, endpoint), session.sender)
-    lookup = build_lookup(target, credentials, endpoint, _floor(run, endpoint))
-    if lookup is None:
+        lookup = build_update_lookup(target, credentials, endpoint)
+        return Setup(Policy(settle, ByUpdateLookup(lookup, session.sender)))
+    return _ask_by_text(session, endpoint)
+
+
+def _unique_proof(session: Session) -> Prover | None:
+    run, target = session.run, session.target
+    if not run.plan.target.needs_proof or run.notes.is_proved or not isinstance(target, TakesBack):
         return None
-    return ByLookup(lookup, session.sender, run.log, is_exact=target.stamp is not None)
+    return UniqueProof(target, session.sender, session.stop, session.runtime, run.plan.options.settle_seconds)
+
+
+def _ask_by_text(session: Session, endpoint: QueryEndpoint | NoQueryEndpoint) -> Setup:
+    """Ask by stamp or key. A stamp is proved before a second record leaves; either, before an absence is believed."""
+    run, target, credentials = session.run, session.run.plan.target, session.run.plan.credentials
+    options = run.plan.options
+    floor = _floor(run, endpoint)
+    lookup = build_lookup(target, credentials, endpoint, floor)
+    any_row = build_lookup(
+        target, credentials, endpoint, floor or 0
+    )  # a record that the run has created is no older row
+    if lookup is None or any_row is None:
+        reason = endpoint.reason if isinstance(endpoint, NoQueryEndpoint) else "there is no question for it"
+        session.warn(f"no record can be asked for by its key ({reason}); ambiguous ones are listed")
+        return Setup(Policy(options.settle_seconds))
+    is_stamp = target.stamp is not None
+    own_rows = build_own_rows(target, credentials, endpoint)
+    keeping = Keeping(
+        word="stamp" if is_stamp else "key",
+        strategy=ByLookup(any_row, session.sender, run.log, is_exact=True),
+        own_rows=own_rows,
+        sender=session.sender,
+        stop=session.stop,
+        runtime=session.runtime,
+        warn=session.warn,
+        short_seconds=options.settle_seconds,
+        # A stamp is proved by a record that was created just now; a key by one that somebody may have deleted since.
+        patience_seconds=options.patience_seconds if is_stamp else LONGER * options.settle_seconds,
+    )
+    is_even = is_stamp and run.info.stamp_form.is_even
+    beliefs = Beliefs(keeping, target.stamp or target.key or "", run.notes, is_even=is_even)
+    if run.is_resumed and not is_even:
+        beliefs.offer(created_earlier(session))
+    strategy = ByLookup(lookup, session.sender, run.log, is_exact=is_stamp, learn=beliefs.learn)
+    # Stamps of an earlier version grow, and were proved by the shortest one: no note says for what.
+    is_proved = run.notes.is_proved and run.notes.proved_for is not None
+    policy = Policy(options.settle_seconds, strategy, beliefs=beliefs)
+    if is_proved or (not is_stamp and beliefs.has_samples):
+        return Setup(policy, None, own_rows)
+    return Setup(policy, StampProof(keeping, beliefs, session.stop) if is_stamp else KeyProof(beliefs), own_rows)
 
 
 def _floor(run: OpenRun, endpoint: QueryEndpoint | NoQueryEndpoint) -> int | None:

@@ -234,3 +234,8 @@ def _excerpt(name: str) -> str:
     """Escape a key name, so that it is harmless in a terminal or a log, and shorten it."""
     text = ascii(name[: _EXCERPT_CHARACTERS + 1])[1:-1]
     return f'"{text[:_EXCERPT_CHARACTERS]}..."' if len(text) > _EXCERPT_CHARACTERS else f'"{text}"'
+
+
+def raw_value(data: bytes, name: str) -> bytes:
+    """Return a top-level member's value as its raw bytes; null if it is missing."""
+    return next((data[m.value_start : m.value_end] for m in members(data) if m.name == name), b"null")

@@ -52,7 +52,16 @@ class Duplicate:
 
 @dataclass(slots=True)
 class Duplicates:
-    """What the report says of duplicates: proved ones, and records that were re-sent blindly by the user's word."""
+    """What the report says of duplicates: proved ones, and `blind` ones, which were re-sent by the user's word."""
 
     proved: list[Duplicate] = field(default_factory=list)
     blind: int = 0
+    extra: int = 0
+    """Rows with a stamp of the run beyond its records, which no list told apart."""
+    missing: int = 0
+    """Created records that a count of the stamps does not find."""
+
+
+def with_more(reason: str, more: str) -> str:
+    """Join two reasons; a record that is asked about in every execution keeps a short one."""
+    return reason if reason.endswith(more) else f"{reason}; {more}"

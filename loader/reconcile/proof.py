@@ -11,7 +11,6 @@ from typing import Protocol, runtime_checkable
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.model import (
-    Absent,
     Chunk,
     Created,
     Halt,
@@ -22,15 +21,14 @@ from loader.model import (
     Request,
     Response,
     Settled,
-    Undecided,
     Unknown,
     Verdict,
 )
-from loader.reconcile.strategies import Known, Strategy
+from loader.reconcile import keeping
+from loader.reconcile.beliefs import Beliefs
+from loader.reconcile.keeping import Keeping, Kept, NotKept, stored_otherwise
 from loader.runtime import Runtime
-
-ASK_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Waits between questions for a record that was just created: a read may lag behind a write."""
+from loader.targets.base import StoredText
 
 
 @runtime_checkable
@@ -56,45 +54,50 @@ class TakesBack(Protocol):
         """Say whether it is gone for certain."""
         ...
 
+    def stored_request(self, record_id: RecordId) -> Request | None:
+        """Build the request that shows what a created record holds; None if it has no stamp."""
+        ...
+
+    def stored_text(self, record_id: RecordId, response: Response) -> StoredText | None:
+        """Read the stamp that it holds; None: the answer does not show it."""
+        ...
+
 
 class StampProof:
-    """Asks for the first created record by its stamp."""
+    """Asks for the first created record by its stamp, and for what its row holds."""
 
     is_proved_by_finding = True
 
-    def __init__(self, strategy: Strategy, stop: Stop, runtime: Runtime) -> None:
-        self._strategy = strategy
+    def __init__(self, question: Keeping, beliefs: Beliefs, stop: Stop) -> None:
+        self._question = question
+        self._beliefs = beliefs
         self._stop = stop
-        self._runtime = runtime
 
     async def prove(self, record: Record, created: Created) -> bool:
         """Find the record, or stop the run."""
-        waits = list(ASK_SECONDS)
-        while True:
-            conclusions = await self._strategy.ask([record])
-            if isinstance(conclusions, Halt):
-                self._stop.halt(conclusions)
-                return False
-            match conclusions[0]:
-                case Known(Created(found), _) if found is None or created.id is None or found == created.id:
-                    return True
-                case Known():
-                    self._refute("another record answers to the stamp of the first one")
-                    return False
-                case Absent() if waits:
-                    await self._runtime.sleep(waits.pop(0))
-                case Absent():
-                    self._refute("the first record was created, but cannot be found by its stamp")
-                    return False
-                case Undecided(reason):
-                    self._refute(f"the target cannot be asked by the stamp: {reason}")
-                    return False
-                case _:
-                    await self._runtime.sleep(ASK_SECONDS[-1])
+        kept = await self._question.examine(record, created.id)
+        if isinstance(kept, NotKept):
+            room = f"with room for {len(record.key or '')} characters, which the table stores as they are"
+            hint = f"name a text field {room}: `--stamp FIELD`, in a new run"
+            self._stop.halt(Halt("answers", kept.reason, hint))
+        if isinstance(kept, Kept):
+            self._beliefs.cover(record.key or "", kept.lag_seconds)
+        return isinstance(kept, Kept)
 
-    def _refute(self, message: str) -> None:
-        hint = "name a text field that the table stores as it is: `--stamp FIELD`, in a new run"
-        self._stop.halt(Halt("answers", message, hint))
+
+class KeyProof:
+    """Asks for the first created record by its key. What it shows is kept in the beliefs; a table may keep other keys."""
+
+    is_proved_by_finding = True
+
+    def __init__(self, beliefs: Beliefs) -> None:
+        self._beliefs = beliefs
+
+    async def prove(self, record: Record, created: Created) -> bool:
+        """Let the others go after the first created record, whatever it has shown; False: the run is stopping."""
+        if record.key is None or created.id is None:
+            return True
+        return await self._beliefs.prove_now(record, created.id)
 
 
 class UniqueProof:
@@ -119,7 +122,8 @@ class UniqueProof:
 
     async def prove(self, record: Record, created: Created) -> bool:
         """See the second sending refused, or stop the run and take the twin back."""
-        del created
+        if await self._is_stored_otherwise(record, created.id):
+            return False
         chunk = Chunk((record,))
         while True:
             reply = await self._sender.send(self._target.encode(chunk), is_record=False)
@@ -143,9 +147,23 @@ class UniqueProof:
                     # Asking once more is safe if the claim is true, and shows it if not; but no sooner than the lost
                     # request has ended: nobody says whether the item is unique between two that run at once.
                     self._lost_answers += 1
-                    await self._runtime.sleep(max(self._settle_seconds, ASK_SECONDS[0]))
+                    await self._runtime.sleep(max(self._settle_seconds, keeping.ASK_SECONDS[0]))
                 case _:
-                    await self._runtime.sleep(ASK_SECONDS[-1])
+                    await self._runtime.sleep(keeping.ASK_SECONDS[-1])
+
+    async def _is_stored_otherwise(self, record: Record, record_id: RecordId) -> bool:
+        """Say whether the record is there with another stamp: if it was cut, two records would refuse each other."""
+        question = None if record_id is None else self._target.stored_request(record_id)
+        reply = None if question is None else await self._sender.send(question, is_record=False)
+        if not isinstance(reply, Response):
+            return False
+        stored = self._target.stored_text(record_id, reply)
+        self._sender.was_answered(is_useful=stored is not None)
+        if stored is None or stored.text == record.key:
+            return False
+        hint = f"name a text item with room for {len(record.key or '')} characters: `--stamp ITEM`, in a new run"
+        self._stop.halt(Halt("answers", stored_otherwise("stamp", record, stored), hint))
+        return True
 
     async def _take_back(self, record: Record, twin: RecordId) -> None:
         is_gone = False

@@ -22,7 +22,8 @@ from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
 from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected, Undecided
-from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
+from loader.reconcile.beliefs import Beliefs
+from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault, with_more
 from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
 from loader.runtime import Runtime
 
@@ -51,6 +52,8 @@ class Policy:
     sends_blindly: bool = False
     decision: Decision | None = None
     accepted: Outcome = UNKNOWN_ID
+    beliefs: Beliefs | None = None
+    """Which absences may be believed; None: what the strategy concludes."""
 
 
 class Reconciler:
@@ -76,7 +79,6 @@ class Reconciler:
         self._queue = queue
         self._settlement = settlement
         self._stop = stop
-        self._settle_seconds = policy.settle_seconds
         self._due: list[tuple[float, int, Doubt]] = []
         self._order = 0
         self._faults: dict[tuple[int, int], Fault] = {}
@@ -89,6 +91,12 @@ class Reconciler:
     @property
     def pending(self) -> int:
         return len(self._pending)
+
+    @property
+    def _settle_seconds(self) -> float:
+        """How long an absence proves nothing: the target may still apply the request, and then not show the record yet."""
+        beliefs = self._policy.beliefs
+        return self._policy.settle_seconds + (beliefs.lag_seconds if beliefs is not None else 0.0)
 
     # --- into doubt ----------------------------------------------------------------------------------------------------
 
@@ -179,6 +187,8 @@ class Reconciler:
             return True
         if any(isinstance(conclusion, Known) for conclusion in conclusions):
             await self._claim.found()
+        if self._policy.beliefs is not None and self._claim.is_proved:
+            conclusions = await self._policy.beliefs.check([doubt.record for doubt in batch], conclusions)
         again: list[Record] = []
         is_in_doubt = False
         for doubt, conclusion in zip(batch, conclusions, strict=True):
@@ -200,7 +210,7 @@ class Reconciler:
         waiting, self._unbelieved = self._unbelieved, []
         for doubt in waiting:
             if self._claim.is_given_up:
-                self._leave(doubt.record, _with(doubt.reason, UNPROVED))
+                self._leave(doubt.record, with_more(doubt.reason, UNPROVED))
             else:
                 self._push(doubt, self._runtime.clock())
 
@@ -221,7 +231,7 @@ class Reconciler:
             case Absent():
                 self._send_absent(record, strategy)
             case Undecided(reason):
-                self._leave(record, _with(doubt.reason, reason))
+                self._leave(record, with_more(doubt.reason, reason))
             case _:
                 assert_never(conclusion)
 
@@ -251,7 +261,7 @@ class Reconciler:
     def _repeat(self, doubt: Doubt, strategy: Strategy, again: list[Record]) -> None:
         record = doubt.record
         if self._claim.is_given_up:
-            self._leave(record, _with(doubt.reason, UNPROVED))
+            self._leave(record, with_more(doubt.reason, UNPROVED))
             return
         if self._is_culprit(record, strategy):
             status = self._faults[place_of(record)].status
@@ -282,8 +292,3 @@ class Reconciler:
                 if ids:
                     self.duplicates.proved.append(Duplicate(record.source, record.number, ids))
             del self._second_looks[: len(batch)]
-
-
-def _with(reason: str, more: str) -> str:
-    """Join two reasons; a record that is asked about in every execution keeps a short one."""
-    return reason if reason.endswith(more) else f"{reason}; {more}"

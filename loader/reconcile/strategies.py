@@ -6,7 +6,7 @@ nothing was learnt comes back as `Later` or `Open`, never as created and never a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -78,9 +78,18 @@ class Strategy(Protocol):
 
 
 class ByLookup:
-    """Ask by key or stamp. By key, a row counts only if the log does not hold its id already."""
+    """Ask by key or stamp. By key, a row counts only if the log does not hold its id already. `learn` gets what was concluded."""
 
-    def __init__(self, lookup: Lookup, sender: Sender, log: CheckpointLog, *, is_exact: bool) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        sender: Sender,
+        log: CheckpointLog,
+        *,
+        is_exact: bool,
+        learn: Callable[[Sequence[Record], Sequence[Conclusion]], None] | None = None,
+    ) -> None:
+        self._learn = learn
         self.can_ask_early = True
         self.max_faults = FAULTS_TO_REJECT
         self._lookup = lookup
@@ -110,6 +119,8 @@ class ByLookup:
             known_ids = await self._logged([f for f in answer.findings if isinstance(f, Found)])
             for record, finding in zip(asked, answer.findings, strict=True):
                 conclusions[record] = self._conclusion(finding, known_ids)
+            if self._learn is not None:
+                self._learn(asked, [conclusions[record] for record in asked])
         keyless = Undecided("the line has no key to ask by")
         return [conclusions.get(record, keyless) for record in records]
 
@@ -130,8 +141,8 @@ class ByLookup:
         if not finding.ids:
             return (None,) * (finding.rows - 1) if self._is_exact else ()
         foreign = tuple(record_id for record_id in finding.ids if record_id not in own)
-        # A stamp's own row may be one whose id was never learnt, and so is not in the log.
-        return foreign[1:] if self._is_exact and len(foreign) == finding.rows else foreign
+        # The record's own row may be one whose id was never learnt, and so is not in the log.
+        return foreign[1:] if len(foreign) == finding.rows else foreign
 
     async def _logged(self, found: Sequence[Found]) -> set[RecordId]:
         if self._is_exact:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from loader.columns import Splice
 from loader.model import (
+    Absent,
     Chunk,
     Created,
     Finding,
     Halt,
     Record,
+    RecordId,
     Rejected,
     Request,
     Response,
@@ -80,6 +82,46 @@ class Capability(Protocol):
 
     def read(self, response: Response) -> QueryEndpoint | NoQueryEndpoint | Retry | Halt:
         """Read the answer. Everything that says neither is Retry."""
+        ...
+
+
+class StoredText(NamedTuple):
+    """What a row holds in the field of stamp or key; None: nothing, or no single value."""
+
+    text: str | None
+
+
+class StampedRow(NamedTuple):
+    """A row that carries a stamp of the run."""
+
+    text: str
+    id: RecordId
+
+
+class OwnRows(Protocol):
+    """Harmless questions about rows that the run has created, by the field of stamp or key."""
+
+    page_rows: int
+    """Rows of a page at most."""
+
+    def ask_row(self, record_id: int | str) -> Request:
+        """Ask what one row holds."""
+        ...
+
+    def read_row(self, response: Response) -> StoredText | Absent | Undecided | Retry | Unknown | Halt:
+        """Read it. Absent: no such row can be seen now."""
+        ...
+
+    def ask_stamps(self, prefix: str, page: int, per_page: int) -> Request:
+        """Ask for the rows whose text begins with `prefix`, which is a run's own; sorted by text, then id."""
+        ...
+
+    def read_count(self, response: Response) -> int | Undecided | Retry | Unknown | Halt:
+        """Read how many there are on all pages."""
+        ...
+
+    def read_stamps(self, response: Response) -> list[StampedRow] | Undecided | Retry | Unknown | Halt:
+        """Read those of a page."""
         ...
 
 

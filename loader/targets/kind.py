@@ -13,7 +13,16 @@ from loader.settings import CredentialForm, Credentials, TargetSettings
 
 if TYPE_CHECKING:
     from loader.redaction import Redactor
-    from loader.targets.base import Capability, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import (
+        Capability,
+        Lookup,
+        NoQueryEndpoint,
+        OwnRows,
+        QueryEndpoint,
+        Shaper,
+        Target,
+        UpdateLookup,
+    )
     from loader.targets.stamp_form import StampForm
 
 
@@ -52,6 +61,8 @@ class Kind(NamedTuple):
     new_capability: Callable[[Any, Redactor], Capability] | None = None
     """None: records are not asked for by a question."""
     new_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint, int | None], Lookup | None] | None = None
+    new_own_rows: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint], OwnRows | None] | None = None
+    """None, or returns None: nobody tells what a created row holds."""
     new_update_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint], UpdateLookup] | None = None
     new_records: Callable[[Any], Any] | None = None
     """From credentials to the calls that list the rows of a saved filter and delete records; None: there are none."""

@@ -18,7 +18,16 @@ from loader.targets.ozari.kinds import OZARI_INSERT, OZARI_UPDATE
 from loader.targets.stamp_form import EARLIER_FORM, StampForm
 
 if TYPE_CHECKING:
-    from loader.targets.base import Capability, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import (
+        Capability,
+        Lookup,
+        NoQueryEndpoint,
+        OwnRows,
+        QueryEndpoint,
+        Shaper,
+        Target,
+        UpdateLookup,
+    )
     from loader.targets.canbus.records import CanbusRecords
 
 KINDS = {kind.name: kind for kind in (OZARI_INSERT, OZARI_UPDATE, CANBUS_ADD)}
@@ -71,6 +80,16 @@ def build_lookup(
     if kind.new_lookup is None:
         return None
     return kind.new_lookup(settings, Redactor(credentials.secrets), endpoint, floor_fid)
+
+
+def build_own_rows(
+    settings: TargetSettings, credentials: Credentials, endpoint: QueryEndpoint | NoQueryEndpoint
+) -> OwnRows | None:
+    """Build the questions about rows that the run created, or None if nobody answers them."""
+    kind = _checked(settings, credentials)
+    if kind.new_own_rows is None:
+        return None
+    return kind.new_own_rows(settings, Redactor(credentials.secrets), endpoint)
 
 
 def build_update_lookup(

@@ -217,10 +217,10 @@ def pointed(points: Points, send: Callable[..., Any]) -> Callable[..., Any]:
 def shorten_waits() -> None:
     """Let look-ups that lost their answer be repeated soon: the waits are not what is tested here."""
     from loader.pipeline import preflight, reconcile_setup, shortened_log
-    from loader.reconcile import proof, reconciler
+    from loader.reconcile import keeping, reconciler
 
     reconciler.ASK_AGAIN_SECONDS = 0.2
-    proof.ASK_SECONDS = (0.1, 0.1, 0.1, 0.1, 0.1)
+    keeping.ASK_SECONDS = (0.1, 0.1, 0.1, 0.1, 0.1)
     reconcile_setup.ASK_AGAIN_SECONDS = shortened_log.ASK_AGAIN_SECONDS = preflight.FIRST_WAIT_SECONDS = 0.2
 
 

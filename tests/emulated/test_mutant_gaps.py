@@ -24,7 +24,7 @@ from loader.emulator import Emulator, running
 from loader.errors import LogStorageFailed
 from loader.reading.spool import Spool
 from loader.reading.stdin import StandardInput
-from loader.reconcile import proof
+from loader.reconcile import keeping
 from loader.reconcile import reconciler as reconcile
 from loader.runs import opening
 from tests.emulated.loading import (
@@ -87,10 +87,10 @@ async def test_a_late_commit_within_the_settle_time_makes_no_twin(
 async def test_a_stamp_that_cannot_be_asked_for_stops_the_run_after_one_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proof, "ASK_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(keeping, "ASK_SECONDS", (0.01, 0.01))
     source = write(tmp_path / "source", records_of(100))
     with running(plan_of(ozari={"read_delay_seconds": 600.0})) as emulator:
-        report = await run(emulator, STAMPED, source, tmp_path / "run")
+        report = await run(emulator, STAMPED, source, tmp_path / "run", patience_seconds=2.0)
         assert (report.state, report.reason, report.created) == ("stopped", "answers", 1)
         assert len(emulator.rows(TABLE)) == 1
 

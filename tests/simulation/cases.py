@@ -99,12 +99,12 @@ def draw_case(seed: int) -> Case:
     lines, markers = _lines(target, count, draw)
     mean = draw.choice([0.001, 0.01, 0.05])
     is_calm = draw.random() < 0.15
+    lag, columns = _unkindness(kind, target, options, Random(f"unkind {seed}"))
     weather = Weather(mean) if is_calm else _weather(mean, draw)
     troubles = [_trouble(kind, count, draw) for _ in range(draw.choice([0, 1, 1, 2, 2, 3, 3]))]
     if is_calm and troubles and troubles[0].blow in ("process", "power") and _can_ask_beyond(kind, target, options):
-        pause = max(
-            troubles[0].pause_seconds, settle
-        )  # what the log forgot is believed to be absent without a further wait
+        # What the log forgot is believed to be absent without a further wait.
+        pause = max(troubles[0].pause_seconds, settle + lag)
         troubles[0] = replace(troubles[0], is_cut=draw.random() < 0.7, pause_seconds=pause)
     return Case(
         seed,
@@ -112,7 +112,7 @@ def draw_case(seed: int) -> Case:
         target,
         credentials,
         options,
-        _plan(kind, target, settle, is_calm, draw),
+        _plan(kind, target, settle, is_calm, draw, lag, columns),
         weather,
         tuple(lines),
         markers,
@@ -248,7 +248,41 @@ def _trouble(kind: Kind, count: int, draw: Random) -> Trouble:
 # --- the target ---------------------------------------------------------------------------------------------------------
 
 
-def _plan(kind: Kind, target: TargetSettings, settle: float, is_calm: bool, draw: Random) -> Plan:
+def _unkindness(
+    kind: Kind, target: TargetSettings, options: Options, draw: Random
+) -> tuple[float, tuple[dict[str, Any], ...]]:
+    """Draw a read lag that is longer than the settle time, and a key's column that cuts or folds; mostly neither.
+
+    A stamp's column has just the room that a stamp needs: one without would stop the run at its first record.
+    """
+    if kind != "insert" or draw.random() < 0.6:
+        return 0.0, ()
+    settle = options.settle_seconds
+    lag = draw.choice([0.0, 1.2 * settle, 2.5 * settle])
+    lag = min(
+        lag, 0.8 * max(options.patience_seconds, settle)
+    )  # who waits longer than the patience is stopped, and rightly
+    if target.stamp is not None:
+        return lag, ({"name": "fstamp", "max_length": 20, "is_strict": False},)
+    unkind: list[dict[str, Any]] = [
+        {"stored_case": "lower"},
+        {"max_length": 2, "is_strict": False},
+        {"max_length": 3, "is_strict": False},
+        {"max_length": 6, "blanks": "padded"},
+        {"type": "integer", "is_strict": False},
+    ]
+    return lag, ({"name": "fcode", **draw.choice(unkind)},)
+
+
+def _plan(
+    kind: Kind,
+    target: TargetSettings,
+    settle: float,
+    is_calm: bool,
+    draw: Random,
+    long_lag: float = 0.0,
+    columns: tuple[dict[str, Any], ...] = (),
+) -> Plan:
     late = LATE_SHARE * settle
     values: dict[str, Any] = {"seed": draw.randint(0, 2**31)}
     faults = [] if is_calm else _faults(kind, late, draw)
@@ -283,7 +317,9 @@ def _plan(kind: Kind, target: TargetSettings, settle: float, is_calm: bool, draw
             "inserted_id": "null" if draw.random() < 0.05 else "number",
             "insert_status": draw.choice([200, 201]),
             "echo": draw.choice(["as_sent", "as_sent", "trim", "text", "blank_null"]),
-            "read_delay_seconds": lag,
+            "read_delay_seconds": long_lag or lag,
+            "collation": draw.choice(["exact", "loose"]) if columns else "exact",
+            "tables": {TABLE: {"fields": columns}} if columns else {},
             **limits,
         }
     return parse_plan(json.dumps(values).encode(), is_json=True)

@@ -39,7 +39,7 @@ from loader.reading.parsing import text_of
 from loader.redaction import SHOWN_CHARACTERS
 from loader.settings import CanbusAdd, CanbusCredentials
 from loader.targets.answers import common_verdict, error_text, has_simple_strings, read_object
-from loader.targets.base import Identity
+from loader.targets.base import Identity, StoredText
 from loader.targets.canbus.api import Envelope, halt_of, is_authentic, read_metadata
 from loader.targets.canbus.records import CanbusRecords
 from loader.targets.canbus.results import DUPLICATE, read_results
@@ -128,6 +128,7 @@ class CanbusAddTarget:
         self._opening, self._closing = self._envelope.around(b"add", b"[", b"]")
         self.body_overhead_bytes = len(self._opening) + len(self._closing)
         self._login = shaper.settings.user
+        self._stamp = shaper.settings.stamp
 
     def encode(self, chunk: Chunk) -> Request:
         """Build the request that adds the chunk's records.
@@ -165,6 +166,14 @@ class CanbusAddTarget:
     def delete_request(self, record_id: RecordId, record: Record) -> Request:
         """Build the call that takes a created record back, in the name of the user who created it."""
         return self._records.delete_request([record_id], str(orjson.loads(record.data).get(USER)))
+
+    def stored_request(self, record_id: RecordId) -> Request | None:
+        """Build the call that shows what a created record holds; None if it has no stamp."""
+        return None if self._stamp is None else self._records.row_request(record_id)
+
+    def stored_text(self, record_id: RecordId, response: Response) -> StoredText | None:
+        """Read its stamp; None: the answer does not show it."""
+        return None if self._stamp is None else self._records.read_row(record_id, self._stamp, response)
 
     def is_deleted(self, response: Response) -> bool:
         """Say whether the one record of a delete is gone for certain."""

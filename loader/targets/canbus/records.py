@@ -1,6 +1,6 @@
-"""Calls of Canbus beside adding: delete records by id, list records.
+"""Calls of Canbus beside adding: delete records by id, show one, list records.
 
-Source: apis.md 2.5, 2.6. A delete serves to take back the second record that a proof of the unique item may create, and later
+Source: apis.md 2.5 to 2.7. A delete serves to take back the second record that a proof of the unique item may create, and later
 to undo a run. Its answer is not in the pages that could be read ([U]): the create call's shape is taken for granted, and anything
 else proves nothing. A list is by a saved filter whose order the table's users decide, so rows can be skipped or come twice
 while others write.
@@ -17,6 +17,7 @@ import orjson
 from loader.model import Halt, RecordId, Request, Response, Retry, Unknown
 from loader.settings import CanbusCredentials
 from loader.targets.answers import read_object
+from loader.targets.base import StoredText
 from loader.targets.canbus.api import Envelope, read_fault
 from loader.targets.values import as_text
 
@@ -69,6 +70,21 @@ class CanbusRecords:
         if filter_id is not None:
             question = {"filter": filter_id, **question}
         return self._envelope.request("GET", PATH, b"record_list", orjson.dumps(question))
+
+    def row_request(self, record_id: RecordId) -> Request:
+        """Build the call that shows one record. Source: [D] CB-get."""
+        return self._envelope.request("GET", f"{PATH}/detail", b"records", orjson.dumps([record_id]))
+
+    def read_row(self, record_id: RecordId, item: str, response: Response) -> StoredText | None:
+        """Read what an item of it holds; None: the answer does not show it, and its codes are not known ([U] apis.md 2.7)."""
+        body = read_object(response) if read_fault(response, self._envelope.redactor) is None else None
+        results = body.get("results") if body else None
+        first = results[0] if isinstance(results, list) and results else None
+        rows = first.get("data") if isinstance(first, dict) else None
+        row = rows[0] if isinstance(rows, list) and rows else None
+        if not isinstance(row, dict) or row.get("_id") != record_id or item not in row:
+            return None
+        return StoredText(as_text(row[item]))
 
     def texts_of(self, rows: Sequence[dict[str, Any]], item: str) -> list[tuple[str, int | str]]:
         """Return text and id of the rows that have a text in an item and an id that can be kept."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loader.targets.base import Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
     from loader.targets.ozari.insert import OzariInsertShaper
     from loader.targets.ozari.lookup import OzariCapability
+    from loader.targets.ozari.own_rows import OzariOwnRows
     from loader.targets.ozari.update import OzariUpdateShaper
     from loader.targets.stamp_form import StampForm
 
@@ -81,9 +82,22 @@ def _lookup(
     if field is None:
         return None
     is_stamp = settings.stamp is not None
-    if isinstance(endpoint, QueryEndpoint) and (is_stamp or floor_fid is not None):
-        return OzariQuery(settings.table, field, redactor, None if is_stamp else floor_fid)
-    return OzariProbe(settings.table, field, redactor, is_stamp=is_stamp)
+    if isinstance(endpoint, QueryEndpoint):
+        return OzariQuery(settings.table, field, redactor, None if is_stamp else floor_fid, is_stamp=is_stamp)
+    # By a key of the user's the probe would write: a lax table finds 'abc' by 'ABC', and keeps what it is given.
+    return OzariProbe(settings.table, field, redactor) if is_stamp else None
+
+
+def _own_rows(
+    settings: OzariInsert, redactor: Redactor, endpoint: QueryEndpoint | NoQueryEndpoint
+) -> OzariOwnRows | None:
+    from loader.targets.base import QueryEndpoint
+    from loader.targets.ozari.own_rows import OzariOwnRows
+
+    field = settings.stamp or settings.key
+    if field is None or not isinstance(endpoint, QueryEndpoint):
+        return None
+    return OzariOwnRows(settings.table, field, redactor)
 
 
 # --- update -------------------------------------------------------------------------------------------------------------
@@ -145,6 +159,7 @@ OZARI_INSERT = Kind(
     new_target=_insert_target,
     new_capability=_capability,
     new_lookup=_lookup,
+    new_own_rows=_own_rows,
 )
 OZARI_UPDATE = Kind(
     name="ozari update",

@@ -1,9 +1,10 @@
-"""Asking Ozari about ambiguous inserts: by the query endpoint in blocks, else by a PATCH that changes nothing.
+"""Asking Ozari about ambiguous inserts: by the query endpoint in blocks, else, by stamp, by a PATCH that changes nothing.
 
 Source: apis.md 1.6 and part 3. By stamp an answer is exact. By a key of the user's a row counts only above the highest fid
-that the table had at the run's start, because an older row may carry the same key; the PATCH probe cannot tell old from new,
-so by key it proves absence alone. Returned keys are compared byte for byte: the database's collation may be lax (apis.md 1.6,
-[N]). Absent means absent now. Whether a request still runs in the target is a matter of waiting, which is not decided here.
+that the table had at the run's start, because an older row may carry the same key. The PATCH asks by stamp alone: by a user's
+key it could find a row whose value is only equal to the table, and would write over it. Returned keys are compared byte for
+byte: the database's collation may be lax (apis.md 1.6, [N]). Absent means absent now. Whether a request still runs in the
+target is a matter of waiting, which is not decided here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import orjson
 
 from loader.model import Absent, Finding, Found, Halt, Record, Request, Response, Retry, Undecided, Unknown
-from loader.reading.parsing import members
+from loader.reading.parsing import raw_value
 from loader.redaction import Redactor
 from loader.targets.answers import common_reading, error_text, read_object
 from loader.targets.base import LookupAnswer, NoQueryEndpoint, QueryEndpoint
@@ -30,11 +31,6 @@ CLOSED = "the table cannot be queried"
 def query_path(table: str) -> str:
     """Return the path of the query endpoint. Source: [D] OZ-query."""
     return f"/integration/tables/{table}/query"
-
-
-def raw_value(data: bytes, name: str) -> bytes:
-    """Return a top-level member's value as its raw bytes; null if it is missing."""
-    return next((data[m.value_start : m.value_end] for m in members(data) if m.name == name), b"null")
 
 
 def lookup_fault(response: Response, table: str, redactor: Redactor) -> Retry | Halt | None:
@@ -72,7 +68,7 @@ class OzariCapability:
         if response.status == 200 and not response.is_complete:
             return Retry("the query's answer was cut")
         body = read_object(response)
-        rows = _rows_of(body, self._table) if response.status == 200 else None
+        rows = rows_of(body, self._table) if response.status == 200 else None
         if rows is None:
             return NoQueryEndpoint(f"{CLOSED}: {error_text(body, response.status, self._redactor)}")
         highest = read_id(rows[0].get("fid")) if rows else 0
@@ -83,15 +79,21 @@ class OzariCapability:
 
 
 class OzariQuery:
-    """See `base.Lookup`. `floor_fid` None: the field is a stamp, exact by itself; else a key, and only rows above it count."""
+    """See `base.Lookup`. By a stamp, which is exact by itself; or by a key, where only rows above `floor_fid` count.
+
+    By a key without a floor (it was named after the run had begun) a row proves nothing, and absence alone counts.
+    """
 
     max_records = MAX_VALUES
 
-    def __init__(self, table: str, field: str, redactor: Redactor, floor_fid: int | None = None) -> None:
+    def __init__(
+        self, table: str, field: str, redactor: Redactor, floor_fid: int | None = None, *, is_stamp: bool
+    ) -> None:
         self._table = table
         self._field = field
         self._redactor = redactor
         self._floor_fid = floor_fid
+        self._is_stamp = is_stamp
 
     def encode(self, records: Sequence[Record]) -> Request:
         """Ask for the rows that hold one of the records' keys. A key travels as its own raw bytes, number or string."""
@@ -115,11 +117,11 @@ class OzariQuery:
         if response.status != 200:
             reason = f"{CLOSED}: {error_text(body, response.status, self._redactor)}"
             return LookupAnswer((Undecided(reason),) * len(records))
-        rows = _rows_of(body, self._table)
+        rows = rows_of(body, self._table)
         total = body.get("total") if body else None
         if rows is None or isinstance(total, bool) or not isinstance(total, int):
             return Unknown("the query's answer is not as documented", response.status)
-        if self._floor_fid is None and rows and not {record.key for record in records} & self._texts(rows):
+        if self._is_stamp and rows and not {record.key for record in records} & self._texts(rows):
             return Unknown("the answer belongs to another query", response.status, is_mismatch=True)
         return LookupAnswer(self._findings(records, rows, is_whole=total <= len(rows)))
 
@@ -145,9 +147,11 @@ class OzariQuery:
     ) -> Finding:
         ids = [read_id(row.get("fid")) for row in rows]
         known = tuple(fid for fid in ids if fid is not None and (self._floor_fid is None or int(fid) > self._floor_fid))
-        if self._floor_fid is not None and None in ids:
+        if not self._is_stamp and ids and self._floor_fid is None:
+            return Undecided("a row has this key, but it may be older than the run")
+        if not self._is_stamp and None in ids:
             return Undecided("a row has this key, but not a readable fid")
-        if self._floor_fid is None and ids:
+        if self._is_stamp and ids:
             return Found(known if len(known) == len(ids) else (), len(ids))
         if known:
             return Found(known, len(known))
@@ -163,7 +167,7 @@ def _is_rewritten(key: str | None, text: str) -> bool:
     )
 
 
-def _rows_of(body: dict[str, Any] | None, table: str) -> list[dict[str, Any]] | None:
+def rows_of(body: dict[str, Any] | None, table: str) -> list[dict[str, Any]] | None:
     """Return the rows of a query's answer; None if it is no such answer."""
     if body is None or body.get("success") is not True or not ozari.is_same_table(body, table):
         return None
@@ -175,18 +179,17 @@ def _rows_of(body: dict[str, Any] | None, table: str) -> list[dict[str, Any]] | 
 
 
 class OzariProbe:
-    """See `base.Lookup`. Sets the key to itself in the rows that have it; the answer holds their number and no id.
+    """See `base.Lookup`. Sets the stamp to itself in the rows that have it; the answer holds their number and no id.
 
     A field that the target keeps for the time of the last change may move ([N]), so the query endpoint goes first.
     """
 
     max_records = 1
 
-    def __init__(self, table: str, field: str, redactor: Redactor, *, is_stamp: bool) -> None:
+    def __init__(self, table: str, field: str, redactor: Redactor) -> None:
         self._table = table
         self._field = field
         self._redactor = redactor
-        self._is_stamp = is_stamp
 
     def encode(self, records: Sequence[Record]) -> Request:
         """Ask for one record."""
@@ -197,7 +200,7 @@ class OzariProbe:
         )
 
     def read(self, records: Sequence[Record], response: Response) -> LookupAnswer | Retry | Unknown | Halt:
-        """Read how many rows hold the key."""
+        """Read how many rows hold the stamp."""
         (record,) = records
         rows = read_matched(response, self._table, self._redactor)
         if isinstance(rows, Undecided):
@@ -206,8 +209,6 @@ class OzariProbe:
             return rows
         if rows == 0:
             return LookupAnswer((Absent(),))
-        if not self._is_stamp:
-            return LookupAnswer((Undecided("a row has this key, but it may be older than the run"),))
         body = read_object(response)
         echo = body.get("fields") if body else None
         if isinstance(echo, dict) and as_text(echo.get(self._field)) != record.key:

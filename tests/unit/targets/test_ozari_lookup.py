@@ -200,26 +200,38 @@ def matched(status: int, count: object, **more: object) -> Response:
     return answer(status, {"success": status == 200, "table": "tcust", "matched": count, "updated": 0, **more})
 
 
-def test_the_probe_sets_the_key_to_itself() -> None:
-    lookup = lookup_of(KEYED, NO_QUERY)
-    request = lookup.encode(records_of(KEYED, b'{"x":1,"fext": 7.10 }'))
+def test_the_probe_sets_the_stamp_to_itself() -> None:
+    lookup = lookup_of(STAMPED, NO_QUERY)
+    request = lookup.encode(records_of(STAMPED, b'{"x":1,"fext": 7.10 }'))
     assert (request.method, request.path) == ("PATCH", "/integration/tables/tcust/records/single")
-    assert request.body == b'{"filters":{"fext":7.10},"fields":{"fext":7.10}}'
+    pair = f'{{"ftag":"{RUN}-1"}}'
+    assert request.body == f'{{"filters":{pair},"fields":{pair}}}'.encode()
     assert lookup.max_records == 1
 
 
 @pytest.mark.parametrize(
-    "response, by_stamp, by_key",
-    [
-        (matched(200, 1), Found((), 1), Undecided),
-        (matched(404, 0), Absent(), Absent),
-        (matched(409, 3), Found((), 3), Undecided),
-    ],
+    "response, expected",
+    [(matched(200, 1), Found((), 1)), (matched(404, 0), Absent()), (matched(409, 3), Found((), 3))],
 )
-def test_what_the_probe_proves(response: Response, by_stamp: Finding, by_key: type) -> None:
-    assert findings(lookup_of(STAMPED, NO_QUERY), records_of(STAMPED, b'{"a":1}'), response) == (by_stamp,)
-    (finding,) = findings(lookup_of(KEYED, NO_QUERY), records_of(KEYED, b'{"fext":1}'), response)
-    assert isinstance(finding, by_key)
+def test_what_the_probe_proves(response: Response, expected: Finding) -> None:
+    assert findings(lookup_of(STAMPED, NO_QUERY), records_of(STAMPED, b'{"a":1}'), response) == (expected,)
+
+
+@pytest.mark.parametrize("floor", [0, 100, None])
+def test_no_probe_asks_by_a_key_of_the_users(floor: int | None) -> None:
+    """It writes what it asks for, and a lax table finds 'abc' by 'ABC'."""
+    assert build_lookup(KEYED, CREDENTIALS, NO_QUERY, floor) is None
+
+
+@pytest.mark.parametrize("found, expected", [((), Absent), (({"fid": 700, "fext": "1"},), Undecided)])
+def test_by_a_key_that_was_named_later_only_absence_is_proved(
+    found: tuple[dict[str, Any], ...], expected: type
+) -> None:
+    records = records_of(KEYED, b'{"fext":1}')
+    lookup = lookup_of(KEYED, QUERY, None)
+    assert "fid" not in json.dumps(json.loads(lookup.encode(records).body)["filters"])
+    (finding,) = findings(lookup, records, rows(*found))
+    assert isinstance(finding, expected)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +258,7 @@ def test_which_look_up_is_built() -> None:
     assert build_lookup(OzariInsert("tcust"), CREDENTIALS, QUERY, 0) is None
     assert lookup_of(STAMPED, QUERY, None).max_records == 200
     assert lookup_of(KEYED, QUERY, 0).max_records == 200
-    assert lookup_of(KEYED, QUERY, None).max_records == 1  # without a floor a query by key could find older rows
+    assert lookup_of(KEYED, QUERY, None).max_records == 200
 
 
 # --- is there a query endpoint? -----------------------------------------------------------------------------------------
