@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from loader.checkpoint import AmbiguousLine, read_run_directory
 from loader.errors import LogStorageFailed
 from loader.pipeline.assembly import assemble
-from loader.pipeline.duplicate_bound import limits_text
+from loader.pipeline.duplicate_bound import add_grounds, limits_text
+from loader.pipeline.end_count import EndCount
 from loader.pipeline.ending import Ending
 from loader.pipeline.flow import Flow
 from loader.pipeline.intake import Demand
@@ -63,7 +64,19 @@ class Execution:
             await flow.tasks.run(self._watch)
         if not session.stop.is_requested:
             await flow.reconciler.second_look()
+            await self._count_rows(setup)
         self._is_through = True
+
+    async def _count_rows(self, setup: Setup) -> None:
+        """Give the grounds for what the report says of duplicates; with a stamp, count the rows that carry it."""
+        session = self._session
+        plan = session.run.plan
+        add_grounds(session.grounds, plan, setup.policy)
+        if setup.own_rows is None or plan.target.stamp is None or not self._demand.reads_new:
+            return
+        beliefs = setup.policy.beliefs
+        lag_seconds = beliefs.lag_seconds if beliefs is not None else 0.0
+        await EndCount(setup.own_rows, session, lag_seconds).look(self._duplicates, session.grounds)
 
     def _announce(self) -> None:
         session = self._session

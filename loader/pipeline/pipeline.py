@@ -119,7 +119,8 @@ def finished_report(run: OpenRun) -> Report | None:
         return None
     names = {field.name for field in fields(Report)}
     values = {name: value for name, value in end.items() if name in names}
-    values |= {"duplicates": tuple(values["duplicates"]), "warnings": tuple(values["warnings"])}
+    lists = ("duplicates", "warnings", "grounds", "assumptions")
+    values |= {name: tuple(values.get(name) or ()) for name in lists}
     nothing: dict[str, Any] = {"requests": 0, "retries": 0, "throttled": 0, "bytes_sent": 0, "seconds": 0.0}
     nothing |= {"ids_learnt": None, "learnt": None}
     values |= nothing | {"requests_per_second": 0.0, "records_per_second": 0.0, "limited_by": None}

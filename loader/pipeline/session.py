@@ -17,6 +17,7 @@ from loader.delivery.breaker import Breaker
 from loader.delivery.sender import Sender
 from loader.delivery.stop import Stop
 from loader.errors import LogStorageFailed, RunStopped
+from loader.pipeline.grounds import Grounds
 from loader.pipeline.open_files import make_room
 from loader.pipeline.preflight import Preflight
 from loader.pipeline.telemetry import Telemetry
@@ -53,6 +54,7 @@ class Session:
         options = run.plan.options
         self.run, self.stop, self.runtime, self.observer = run, stop, runtime, observer
         self.warnings: dict[str, None] = {}
+        self.grounds = Grounds()
         self.target = build_target(run.plan.target, run.plan.credentials, run.info.run, form=run.info.stamp_form)
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)

@@ -80,7 +80,8 @@ class Report:
     `signal` is the number of the signal that interrupted; `error_code` the exit code of an error that stopped the run and has no
     `reason`, as a source that breaks off. `ids_learnt` and `learnt`, a sentence, say what a list of the target taught
     (`loader reconcile RUN --filter ID`). `finished_at` is set if an earlier execution had finished the run
-    and this one sent nothing.
+    and this one sent nothing. `doubled`: records that are proved to stand in the target twice; `missing`: created ones that a
+    count did not find. `grounds` are what this execution checked of that on which `bound` rests, `assumptions` what it did not.
     """
 
     run: str
@@ -117,6 +118,10 @@ class Report:
     is_resumable: bool = True
     ids_learnt: int | None = None
     learnt: str | None = None
+    doubled: int = 0
+    missing: int = 0
+    grounds: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Counts:
@@ -130,7 +135,7 @@ class Report:
             return SIGNAL_EXIT_BASE + (self.signal or 2)
         if self.state == "stopped":
             return {"limit": 0, "disk": 5}.get(self.reason or "", 4) if self.error_code is None else self.error_code
-        return 3 if self.rejected or self.ambiguous else 0
+        return 3 if self.rejected or self.ambiguous or self.doubled or self.missing else 0
 
     def to_json(self) -> bytes:
         """Return the report as one JSON object on one line, without a line feed."""
@@ -205,6 +210,9 @@ def _pace(report: Report) -> str:
 def _cautions(report: Report) -> str:
     lines = [f"From the list: {escape(report.learnt, None)}"] if report.learnt else []
     lines += [f"Duplicates: {escape(report.bound, None)}"] if report.bound else []
+    if report.bound:
+        lines += [f"  checked: {escape(ground, None)}" for ground in report.grounds]
+        lines += [f"  assumed: {escape(assumption, None)}" for assumption in report.assumptions]
     if report.duplicates:
         shown = ", ".join(escape(str(found)) for found in report.duplicates[:10])
         more = f" and {wording.count(len(report.duplicates) - 10)} more" if len(report.duplicates) > 10 else ""

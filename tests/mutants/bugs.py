@@ -66,6 +66,7 @@ INSERT = "unit/targets/test_ozari_insert.py"
 UPDATE = "unit/targets/test_ozari_update.py"
 LOOKUP = "unit/targets/test_ozari_lookup.py"
 ADD = "unit/targets/test_canbus.py"
+PROOFS = "emulated/test_proofs.py"
 PLAIN = "unit/reading/test_bulk_check.py"
 
 FOURTEEN = (
@@ -106,8 +107,8 @@ FOURTEEN = (
         "Whoever is in doubt is asked about, or sent again, at once: the target may still be applying the lost request.",
         Edit(
             "loader/reconcile/reconciler.py",
-            "self._settle_seconds = policy.settle_seconds\n",
-            "self._settle_seconds = 0 * policy.settle_seconds\n",
+            "return self._policy.settle_seconds + (",
+            "return 0 * self._policy.settle_seconds + (",
         ),
         by=(GAPS,),
     ),
@@ -312,12 +313,12 @@ DOUBT = (
         by=(LOST + "::test_rows_that_were_there_before_are_not_ours",),
     ),
     bug(
-        "probe by key proves presence",
-        "Without the query endpoint a row with the key counts as ours, however old it is.",
+        "a key's row proves presence, without a floor",
+        "If nobody knows where the table ended at the run's start, a row with the key counts as ours, however old it is.",
         Edit(
             "loader/targets/ozari/lookup.py",
-            '            return LookupAnswer((Undecided("a row has this key, but it may be older than the run"),))\n',
-            "            return LookupAnswer((Found((), rows),))\n",
+            '            return Undecided("a row has this key, but it may be older than the run")\n',
+            "            return Found(known, len(known))\n",
         ),
         by=(LOOKUP,),
     ),
@@ -378,8 +379,8 @@ DOUBT = (
         "The user's word is believed: where it is not true, every lost answer makes a twin.",
         Edit(
             "loader/pipeline/reconcile_setup.py",
-            "not settings.needs_proof",
-            "not (settings.needs_proof and isinstance(settings, OzariInsert))",
+            "if not run.plan.target.needs_proof or",
+            "if run.plan.target.needs_proof or",
         ),
         by=(CANBUS + "::test_a_word_that_is_not_true_is_found_out_and_leaves_no_twin",),
     ),
@@ -388,8 +389,8 @@ DOUBT = (
         "A stamp that the table does not keep is asked for, and every absence is believed.",
         Edit(
             "loader/pipeline/reconcile_setup.py",
-            "not settings.needs_proof",
-            "not (settings.needs_proof and isinstance(settings, CanbusAdd))",
+            "    if is_proved or (not is_stamp and",
+            "    if policy or (not is_stamp and",
         ),
         by=(GAPS,),
     ),
@@ -903,4 +904,57 @@ DISK = (
     ),
 )
 
-BUGS = FOURTEEN + DOUBT + FLOW + DISK
+BELIEFS = (
+    bug(
+        "stamps that grow",
+        "The number in a stamp has no leading zeros: the first record proves the field's room for the shortest one.",
+        Edit("loader/targets/stamp_form.py", "if sources > 1 else 0, LINE_DIGITS)", "if sources > 1 else 0, 0)"),
+        by=("unit/targets/test_stamps.py",),
+    ),
+    bug(
+        "a proof without a no",
+        "The row of the first record is there with another text, and is waited for all the same.",
+        Edit(
+            "loader/reconcile/keeping.py",
+            "if isinstance(stored, StoredText) and stored.text != record.key:",
+            "if isinstance(stored, StoredText) and stored.text is None:",
+        ),
+        by=(PROOFS + "::test_a_stamp_that_is_stored_otherwise_is_refuted_at_once",),
+    ),
+    bug(
+        "the read lag forgotten",
+        "An absence is believed after the settle time, though a created record was shown later than that.",
+        Edit("loader/reconcile/reconciler.py", "(beliefs.lag_seconds if beliefs is not None else 0.0)", "0.0"),
+        by=(PROOFS + "::test_the_lag_of_reads_is_the_least_that_an_absence_waits",),
+    ),
+    bug(
+        "every absence believed",
+        "A key that the table cuts or folds is not found, and its record is sent again.",
+        Edit("loader/reconcile/beliefs.py", "if isinstance(conclusion, Absent) else", "if False else"),
+        by=(PROOFS + "::test_a_key_that_is_not_kept_doubles_nothing",),
+    ),
+    bug(
+        "a proof covers every text",
+        "One key that was kept is taken for all, of whatever characters and length.",
+        Edit(
+            "loader/reconcile/kinds_of_text.py",
+            "return other.kinds <= self.kinds and other.characters <= self.characters and other.size <= self.size",
+            "return bool(self.characters)",
+        ),
+        by=("unit/reconcile/test_kinds_of_text.py",),
+    ),
+    bug(
+        "twins uncounted",
+        "Rows with the run's stamps are counted at the end, and too many of them say nothing.",
+        Edit("loader/pipeline/end_count.py", "elif rows > most:", "elif rows > 2 * most:"),
+        by=(PROOFS + "::test_twins_that_a_gateway_makes_are_counted_at_the_end",),
+    ),
+    bug(
+        "a question by key that writes",
+        "Without the query endpoint a key is asked for by a PATCH: an older row that is only alike is written over.",
+        Edit("loader/targets/ozari/kinds.py", "redactor) if is_stamp else None", "redactor)"),
+        by=(PROOFS + "::test_without_the_query_endpoint_no_question_writes_by_a_key",),
+    ),
+)
+
+BUGS = FOURTEEN + DOUBT + FLOW + DISK + BELIEFS

@@ -53,6 +53,8 @@ def judge(
         wrong += _updates(case, outcomes, markers, lines, tables)
     else:
         wrong += _creations(case, outcomes, markers, tables)
+    if case.kind == "insert" and (report.missing, report.doubled) != (0, 0):
+        wrong.append(f"counted at the end: {report.missing} missing, {report.doubled} doubled; {report.bound}")
     if case.options.is_ordered and was_in_order:
         wrong += _order(outcomes)
     reasons = Counter(outcome.reason for outcome in outcomes.values() if isinstance(outcome, Ambiguous))
