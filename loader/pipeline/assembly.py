@@ -54,11 +54,7 @@ def assemble(
     )
     unsent = Unsent(queue, log)
     claim = Claim(setup.prover, queue, unsent, log)
-    settlement = Settlement(log, queue, stop, RejectGuard(options.max_rejects))
-    if demand.sink is not None:
-        settlement.add_sink(demand.sink)
-    if setup.policy.beliefs is not None:
-        settlement.add_sink(setup.policy.beliefs.see)
+    settlement = _settlement(session, setup, demand, queue)
     on_blame = sender.breaker.was_blameless
     reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates, on_blame)
     parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
@@ -84,6 +80,16 @@ def assemble(
         comparing,
     )
     return Flow(parts, intake, reconciler, unsent, tasks, comparing)
+
+
+def _settlement(session: Session, setup: Setup, demand: Demand, queue: ChunkQueue) -> Settlement:
+    run = session.run
+    settlement = Settlement(run.log, queue, session.stop, RejectGuard(run.plan.options.max_rejects))
+    if demand.sink is not None:
+        settlement.add_sink(demand.sink)
+    if setup.policy.beliefs is not None:
+        settlement.add_sink(setup.policy.beliefs.see)
+    return settlement
 
 
 def _compare(session: Session, setup: Setup, parts: Parts, *, reads_new: bool) -> Comparing | None:

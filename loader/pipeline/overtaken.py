@@ -11,9 +11,10 @@ from itertools import chain
 from loader.checkpoint import AmbiguousLine, CheckpointLog
 from loader.delivery.locks import BY_VALUE, TABLE, Likeness, keys_of
 from loader.delivery.order import place_of
-from loader.model import Lock, Record, RowLock
+from loader.model import Record
 from loader.reading.readers import Reader
 from loader.reading.windows import Shaper, WindowBuilder
+from loader.row_lock import Lock, RowLock
 
 Place = tuple[int, int]
 

@@ -17,18 +17,17 @@ from loader.delivery.stop import Stop
 from loader.model import (
     Created,
     Halt,
-    Lock,
     NoResponse,
     Outcome,
     Record,
     Rejected,
     Request,
     Retry,
-    RowLock,
     Undecided,
     Unknown,
     Updated,
 )
+from loader.row_lock import Lock, RowLock
 from loader.runtime import Runtime
 from loader.targets.base import Difference, MatchedRows, StoredLookup
 

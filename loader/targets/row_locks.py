@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from loader.model import NUMBER, NUMBER_AND_MORE, NUMBER_TEXT, TEXT, UNTOLD, ZERO, RowLock
+from loader.row_lock import NUMBER, NUMBER_AND_MORE, NUMBER_TEXT, TEXT, UNTOLD, ZERO, RowLock
 
 SUPPLEMENTARY = 0x10000
 """From here on older collations of MySQL hold all characters equal."""

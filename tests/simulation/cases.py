@@ -323,20 +323,7 @@ def _plan(
         {"rate_limit": limit} if has_limit else {}
     )  # the answer of another request may be "too fast", and who can tell?
     if kind == "add":
-        items: dict[str, Any] = {}
-        name = getattr(target, "stamp", None) or getattr(target, "key", None)
-        if name is not None and getattr(target, "is_unique", False):
-            items[name] = {"is_unique": True}
-        values["canbus"] = {
-            "apps": [{"items": items}],
-            "is_atomic": draw.random() < 0.4,
-            "neighbour_code": draw.choice(["1", "0", "9999"]),
-            "success_status": draw.choice([200, 201]),
-            "partial_failure_status": draw.choice([200, 201, 207]),
-            "total_failure_status": draw.choice([200, 201, 207]),
-            "failed_id": draw.choice(["absent", "null", "empty"]),
-            **limits,
-        }
+        values["canbus"] = _canbus(target, draw) | limits
     else:
         values["ozari"] = {
             "query": draw.choice(["on", "on", "on", "off_json", "off_html"]),
@@ -350,6 +337,22 @@ def _plan(
             **limits,
         }
     return parse_plan(json.dumps(values).encode(), is_json=True)
+
+
+def _canbus(target: TargetSettings, draw: Random) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    name = getattr(target, "stamp", None) or getattr(target, "key", None)
+    if name is not None and getattr(target, "is_unique", False):
+        items[name] = {"is_unique": True}
+    return {
+        "apps": [{"items": items}],
+        "is_atomic": draw.random() < 0.4,
+        "neighbour_code": draw.choice(["1", "0", "9999"]),
+        "success_status": draw.choice([200, 201]),
+        "partial_failure_status": draw.choice([200, 201, 207]),
+        "total_failure_status": draw.choice([200, 201, 207]),
+        "failed_id": draw.choice(["absent", "null", "empty"]),
+    }
 
 
 def _faults(kind: Kind, late: float, draw: Random) -> list[dict[str, Any]]:

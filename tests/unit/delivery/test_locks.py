@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from loader.delivery.locks import Locks
-from loader.model import Record, RowLock
+from loader.model import Record
+from loader.row_lock import RowLock
 from loader.targets.row_locks import row_lock
 
 

@@ -131,7 +131,7 @@ def verdict_text(verdict: Verdict) -> str:
         case Split(code, _, is_too_large, must_ask_first):
             about = " too large" if is_too_large else " ask first" if must_ask_first else ""
             return f"split {code}{about}"
-        case Unknown(_, _, is_mismatch, is_unreadable):
+        case Unknown(_, _, is_mismatch, _, is_unreadable):
             about = ", mismatch" if is_mismatch else ", unreadable" if is_unreadable else ""
             return f"unknown{about}"
         case Blocked(code, _):

@@ -7,21 +7,9 @@ import json
 import pytest
 
 from loader.errors import UsageError
-from loader.model import (
-    Blocked,
-    Chunk,
-    Halt,
-    Record,
-    Rejected,
-    Response,
-    Retry,
-    RowLock,
-    Settled,
-    Split,
-    Unknown,
-    Updated,
-)
+from loader.model import Blocked, Chunk, Halt, Record, Rejected, Response, Retry, Settled, Split, Unknown, Updated
 from loader.reading.parsing import parse
+from loader.row_lock import RowLock
 from loader.settings import OzariCredentials, OzariUpdate, Secret
 from loader.targets.ozari.update import OzariUpdateTarget, touches_its_filters
 from loader.targets.registry import build_target

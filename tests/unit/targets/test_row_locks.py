@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loader.model import NUMBER, NUMBER_AND_MORE, NUMBER_TEXT, TEXT, UNTOLD, ZERO
+from loader.row_lock import NUMBER, NUMBER_AND_MORE, NUMBER_TEXT, TEXT, UNTOLD, ZERO
 from loader.targets.row_locks import fold, row_lock
 
 ALIKE: dict[str, list[Any]] = {
