@@ -12,7 +12,7 @@ from loader.reading.sniff_form import Form, python_lines
 
 _TAR_MAGIC, _TAR_MAGIC_AT, _TAR_SUM_AT, _TAR_HEADER_BYTES = b"ustar", 257, 148, 512
 # Control characters that a text does not have. ESC and FF occur in logs, RS begins a record of RFC 7464.
-_NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c\x1d\x1f\x7f]")
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c\x1d\x1f]")
 _DOCUMENT = "save what is wanted of it as CSV or JSON"
 _PLAIN = re.compile(rb"[\x20-\x7f\s]")  # JSON lets DEL stand as it is
 
