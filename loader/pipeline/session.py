@@ -56,7 +56,7 @@ class Session:
         self.target = build_target(run.plan.target, run.plan.credentials, run.info.run)
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)
-        self.throttle = new_throttle(options, run.notes.rate, runtime)
+        self.throttle = new_throttle(options, run.notes.rate, runtime, is_resumed=run.is_resumed)
         self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
         self.preflight = Preflight(self.sender, self.target, stop, runtime, options.patience_seconds)
         self.telemetry = Telemetry(run, self.sender, self.throttle, self.sizes.concurrency, runtime)
@@ -117,9 +117,12 @@ class Session:
         await self.sender.close()
 
 
-def new_throttle(options: Options, found_rate: float | None, runtime: Runtime) -> Throttle:
-    """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found."""
+def new_throttle(options: Options, found_rate: float | None, runtime: Runtime, *, is_resumed: bool = False) -> Throttle:
+    """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found.
+
+    A resume begins without a burst: the execution before it may have been killed a moment ago.
+    """
     rate = options.rate
     if rate.per_second is not None:
-        return FixedThrottle(runtime, rate.per_second, options.burst)
+        return FixedThrottle(runtime, rate.per_second, options.burst, is_empty=is_resumed)
     return AutoThrottle(runtime, rate.start_per_second or found_rate)
