@@ -127,6 +127,7 @@ class CanbusAddTarget:
         self._opening, self._closing = self._envelope.around(b"add", b"[", b"]")
         self.body_overhead_bytes = len(self._opening) + len(self._closing)
         self._login = shaper.settings.user
+        self._is_stamped = shaper.settings.stamp is not None
 
     def encode(self, chunk: Chunk) -> Request:
         """Build the request that adds the chunk's records.
@@ -193,7 +194,7 @@ class CanbusAddTarget:
         results = body.get("results")
         if not isinstance(results, list) or len(results) != len(chunk.records):
             return Unknown("the answer does not have one result per record", response.status)
-        return read_results(chunk, results, self._has_one_user, self._envelope.redactor)
+        return read_results(chunk, results, self._has_one_user, self._envelope.redactor, is_stamped=self._is_stamped)
 
     def _has_one_user(self, chunk: Chunk) -> bool:
         """Say whether a fault of the user is one of the configuration: one user for all, and no single line's own."""
