@@ -129,9 +129,13 @@ class Rejected(NamedTuple):
 
 
 class Ambiguous(NamedTuple):
-    """The record may exist or not, and nobody could be asked, or the answer settled nothing."""
+    """The record may exist or not, and nobody could be asked, or the answer settled nothing.
+
+    `is_final`, as a part of a verdict: nothing that can be asked or sent would tell more.
+    """
 
     reason: str
+    is_final: bool = False
 
 
 Outcome: TypeAlias = Created | Updated | Rejected | Ambiguous

@@ -216,7 +216,7 @@ class Delivery:
         for record, outcome in zip(queued.chunk.records, verdict.outcomes, strict=True):
             if isinstance(outcome, Resend):
                 again.append(record)
-            elif isinstance(outcome, Ambiguous):
+            elif isinstance(outcome, Ambiguous) and not outcome.is_final:
                 doubtful.setdefault(outcome.reason, []).append(record)
             else:
                 final.append((record, outcome))

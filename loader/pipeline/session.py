@@ -61,7 +61,7 @@ class Session:
         self.target = build_target(run.plan.target, run.plan.credentials, run.info.run, form=run.info.stamp_form)
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency, len(run.readers))
-        self.throttle = new_throttle(options, run.notes.rate, runtime)
+        self.throttle = new_throttle(options, run.notes.rate, runtime, is_resumed=run.is_resumed)
         self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
         self.waits = Waits(runtime.clock)
         host = origin(run.plan.base_url).partition("//")[2]
@@ -127,9 +127,12 @@ class Session:
         await self.sender.close()
 
 
-def new_throttle(options: Options, found_rate: float | None, runtime: Runtime) -> Throttle:
-    """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found."""
+def new_throttle(options: Options, found_rate: float | None, runtime: Runtime, *, is_resumed: bool = False) -> Throttle:
+    """Build the throttle: the rate asked for, else the rate that is found, from what an earlier execution found.
+
+    A resume begins without a burst: the execution before it may have been killed a moment ago.
+    """
     rate = options.rate
     if rate.per_second is not None:
-        return FixedThrottle(runtime, rate.per_second, options.burst)
+        return FixedThrottle(runtime, rate.per_second, options.burst, is_empty=is_resumed)
     return AutoThrottle(runtime, rate.start_per_second or found_rate)

@@ -47,9 +47,14 @@ class FixedThrottle:
 
     The judge is `_full_at`, plain arithmetic: it alone decides when a ticket may go. The AsyncLimiter is the witness: each
     ticket takes a token from it too, and it has one whenever `_full_at` says so.
+
+    `is_empty`: the bucket starts without a token. The process that held the run before may have emptied its own a moment ago,
+    and the promise is the run's, not the process's.
     """
 
-    def __init__(self, runtime: Runtime, rate_per_second: float, burst: float | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, rate_per_second: float, burst: float | None = None, *, is_empty: bool = False
+    ) -> None:
         self._clock = runtime.clock
         self._draw = runtime.draw
         self._queue = AdmissionQueue(runtime, self._grant, self.answered)
@@ -64,10 +69,10 @@ class FixedThrottle:
         # When the bucket will be full again if nothing is taken. The limiter cannot be asked how long to wait, and its own
         # waiting would set a timer too short for uvloop. Tokens are taken from it in blocks beforehand, into the pocket,
         # only to save calls: that lets no ticket go earlier.
-        self._full_at = -inf
+        self._full_at = self._clock() + self._depth / self._drip if is_empty else -inf
         self._block = min(MAX_BLOCK, int(self._depth / 4))
         self._pocket = 0
-        self._is_limiter_old = False
+        self._is_limiter_old = is_empty
         self._in_flight = 0
         # Until when nothing goes except through the queue: infinity while a canary is to go, or is out.
         self._barred_until = -inf

@@ -94,6 +94,8 @@ class ByLookup:
         self._sender = sender
         self._log = log
         self._is_exact = is_exact
+        # By key, the probe of one record finds older rows as well; a query looks above the run's first row only.
+        self.tells_old_from_new = is_exact or lookup.max_records > 1
 
     def size_after(self, faults: int) -> int:
         """Ask about as many as the look-up takes: a question has no culprit."""

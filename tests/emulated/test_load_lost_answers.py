@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loader import CanbusAdd, OzariInsert, OzariUpdate
+from loader import CanbusAdd, OzariInsert, OzariUpdate, RejectLimit
 from loader.emulator import Plan, running
 from loader.reconcile import reconciler as reconcile
 from tests.emulated.loading import (
@@ -117,8 +117,36 @@ async def test_add_sent_again_against_a_unique_item(tmp_path: Path, loss: str) -
 
 @pytest.mark.parametrize("is_atomic", [False, True], ids=["independent", "atomic"])
 async def test_add_with_a_key_of_the_users(tmp_path: Path, is_atomic: bool) -> None:
+    """Nothing is doubled; what was there already when it was sent again may be ours or not, and is listed."""
     plan = lossy(MIXED["after"], "add", 0.15, canbus={**UNIQUE, "is_atomic": is_atomic})
-    await load_all(tmp_path, plan, CanbusAdd("loader", key="Code", is_unique=True), "Code", max_records=2)
+    source = write(tmp_path / "source", records_of(COUNT, "Code"))
+    with running(plan) as emulator:
+        target = CanbusAdd("loader", key="Code", is_unique=True)
+        report = await run(emulator, target, source, tmp_path / "run", max_records=2)
+        assert closes(report)
+        assert report.ambiguous > 0
+        assert (report.created + report.ambiguous, report.rejected, report.exit_code) == (COUNT, 0, 3)
+        assert len(emulator.rows(APP)) == COUNT
+        assert audit(emulator, tmp_path / "run", keyed(COUNT), "Code") == []
+
+
+async def test_a_key_that_was_there_before_is_never_taken_for_ours(tmp_path: Path) -> None:
+    """Rows with the keys exist; answers are lost. A refusal says that somebody has the key, not that our data is there."""
+    count = 100
+    source = write(tmp_path / "source", records_of(count, "Code"))
+    older = write(tmp_path / "older", [{"Code": f"K{n}", "Name": "older"} for n in range(11, count + 1)])
+    with running(plan_of(canbus=UNIQUE)) as emulator:
+        await run(emulator, CanbusAdd("loader"), older, tmp_path / "older-run")
+        emulator.set_faults(*plan_of({"kind": "close", "operations": ["add"], "every": 3, "when": "after"}).faults)
+        target = CanbusAdd("loader", key="Code", is_unique=True)
+        limit = RejectLimit(percent=100.0)
+        report = await run(emulator, target, source, tmp_path / "run", max_records=2, max_rejects=limit)
+        assert closes(report)
+        assert report.created + report.rejected + report.ambiguous == count
+        assert report.ambiguous > 0
+        names = {row["Code"]: row.get("name") for row in emulator.rows(APP)}
+        made = [line for _, line in ids_of(tmp_path / "run")]
+        assert {names[f"K{line}"] for line in made} == {f"name of {line}" for line in made}
 
 
 async def test_a_hanging_answer_ends_with_the_timeout(tmp_path: Path) -> None:

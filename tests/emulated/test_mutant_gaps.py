@@ -211,12 +211,12 @@ async def test_a_chunk_that_waits_in_doubt_is_in_doubt_after_a_resume_too(tmp_pa
         {"kind": "status", "status": 429, "retry_after": "30", "operations": ["add"], "after": 2},
     ]
     with running(plan_of(*faults, canbus=UNIQUE)) as emulator:
-        task = asyncio.create_task(run(emulator, KEYED_ADD, source, tmp_path / "run", settle_seconds=0.1))
+        task = asyncio.create_task(run(emulator, STAMPED_ADD, source, tmp_path / "run", settle_seconds=0.1))
         await until(lambda: emulator.journal.statuses[429] >= 1)
         await asyncio.sleep(0.1)  # the answer has come, and the chunk waits for its time
         await cancel(task)
         emulator.set_faults()
-        report = await run(emulator, KEYED_ADD, source, tmp_path / "run", settle_seconds=0.1)
+        report = await run(emulator, STAMPED_ADD, source, tmp_path / "run", settle_seconds=0.1)
         assert closes(report)
         assert (report.created, report.rejected, report.ids_unknown) == (count, 0, count - 1)
         assert audit(emulator, tmp_path / "run", keyed(count), "Code") == []

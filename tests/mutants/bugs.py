@@ -175,7 +175,7 @@ FOURTEEN = (
     bug(
         "7012 always ours",
         "A duplicate is taken for our own record, although no request with it was ever in doubt.",
-        Edit("loader/targets/canbus/results.py", "if code == DUPLICATE and is_in_doubt:", "if code == DUPLICATE:"),
+        Edit("loader/targets/canbus/results.py", 'if code == DUPLICATE and doubt == "stamp":', "if code == DUPLICATE:"),
         by=(CANBUS,),
     ),
     bug(

@@ -88,7 +88,7 @@ class Case:
             return False
         if isinstance(target, OzariInsert):
             return target.stamp is not None  # by key, a query that once made no sense leaves only the probe
-        return isinstance(target, CanbusAdd) and target.is_unique
+        return isinstance(target, CanbusAdd) and target.is_unique and target.stamp is not None
 
 
 def draw_case(seed: int) -> Case:

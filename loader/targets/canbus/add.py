@@ -208,7 +208,9 @@ class CanbusAddTarget:
         results = body.get("results")
         if not isinstance(results, list) or len(results) != len(chunk.records):
             return Unknown("the answer does not have one result per record", response.status)
-        return read_results(chunk, results, self._has_one_user, self._envelope.redactor)
+        return read_results(
+            chunk, results, self._has_one_user, self._envelope.redactor, is_stamped=self._stamp is not None
+        )
 
     def _has_one_user(self, chunk: Chunk) -> bool:
         """Say whether a fault of the user is one of the configuration: one user for all, and no single line's own."""

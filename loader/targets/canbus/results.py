@@ -7,7 +7,7 @@ overlaps (part 5.11). So only four things are told apart here: 0, 7012, 32, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from loader.model import (
     Ambiguous,
@@ -43,10 +43,17 @@ MEANINGS = {
     "7042": "a checkbox or sub-table is not an array, an app link has no item, or a required attachment is bad",
 }
 MAX_CODE_CHARACTERS = 20
+SOMEBODYS = (
+    "sent twice; the second time it was refused (7012): a record has its key, perhaps this one, perhaps an older one"
+)
+Doubt: TypeAlias = Literal["stamp", "key"] | None
+"""By which unique value a record in doubt would be refused. A stamp is nobody else's; a key's value may be."""
 
 
-def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], redactor: Redactor) -> Verdict:
-    """Read as many entries as the chunk has records, in the records' order."""
+def read_results(
+    chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk], bool], redactor: Redactor, *, is_stamped: bool
+) -> Verdict:
+    """Read as many entries as the chunk has records, in the records' order. `is_stamped`: their unique value is a stamp."""
     codes = [_code_of(entry, redactor) for entry in results]
     ids = [_id_of(entry) for entry in results]
     given = [record_id for record_id in ids if record_id is not None]
@@ -65,8 +72,9 @@ def read_results(chunk: Chunk, results: list[Any], is_one_user: Callable[[Chunk]
         return Split(codes[0] or "", "the target refuses the request with codes that are not documented")
     # An atomic target creates nothing when one record is at fault; then no entry has an id, whatever their codes.
     is_atomic = not given and any(code != CREATED for code in codes)
+    doubt: Doubt = None if not chunk.in_doubt else "stamp" if is_stamped else "key"
     outcomes = [
-        _read_one(code, record_id, is_in_doubt=chunk.in_doubt, is_refused=is_refused, is_atomic=is_atomic)
+        _read_one(code, record_id, doubt=doubt, is_refused=is_refused, is_atomic=is_atomic)
         for code, record_id in zip(codes, ids, strict=True)
     ]
     return Settled(tuple(_without_bad_id(outcome, redactor) for outcome in outcomes))
@@ -79,17 +87,22 @@ def _without_bad_id(outcome: Outcome | Resend, redactor: Redactor) -> Outcome | 
 
 
 def _read_one(
-    code: str | None, record_id: RecordId, *, is_in_doubt: bool, is_refused: bool, is_atomic: bool
+    code: str | None, record_id: RecordId, *, doubt: Doubt, is_refused: bool, is_atomic: bool
 ) -> Outcome | Resend:
-    """Read one entry. `is_refused`: some entry of the answer has a listed code of failure; `is_atomic`: see above."""
+    """Read one entry. `doubt`: by which value the record may be there already.
+
+    `is_refused`: some entry of the answer has a listed code of failure; `is_atomic`: see above.
+    """
     if code is None:
         return Ambiguous("the answer's entry for this record cannot be read")
     if code == CREATED:
         is_sure = record_id is not None or not is_atomic
         return Created(record_id) if is_sure else Ambiguous("the record was reported as created, without an id")
-    if code == DUPLICATE and is_in_doubt:
+    if code == DUPLICATE and doubt == "stamp":
         return Created(None)
-    if code == BAD_USER and is_in_doubt:
+    if code == DUPLICATE and doubt == "key":
+        return Ambiguous(SOMEBODYS, is_final=True)
+    if code == BAD_USER and doubt is not None:
         return Ambiguous("the user was refused before the record could be looked for")
     if code in MEANINGS:
         return Rejected("target", code, MEANINGS[code])

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from loader.model import Absent, Created, Record
+from loader.model import Absent, Created, Record, Rejected
 from loader.pipeline.shortened_log import AskFirst, SendInDoubt
 from loader.reconcile.strategies import Known
 from tests.simulation.worlds import run_world
 
 BOUND = 4
+REFUSED = Rejected("target", "400", "no")
 
 
 def line(number: int) -> Record:
@@ -76,16 +77,21 @@ async def test_what_is_known_to_be_unsent_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("windows", "there", "is_on"),
+    ("windows", "there", "refused", "is_on"),
     [
-        ([(1,), (2,), (3,)], set(), True),
-        ([(1,), (2,), (3,), (4,)], set(), False),
-        ([(1, 2, 3), (4,), (5, 6, 7)], {4}, True),
-        ([(1, 2, 3), (4,), (5, 6, 7, 8)], {4}, False),
-        ([(1, 2, 3, 4), (5,)], {5}, True),
+        ([(1,), (2,), (3,)], set(), set(), True),
+        ([(1,), (2,), (3,), (4,)], set(), set(), False),
+        ([(1, 2, 3), (4,), (5, 6, 7)], {4}, set(), True),
+        ([(1, 2, 3), (4,), (5, 6, 7, 8)], {4}, set(), False),
+        ([(1, 2, 3, 4), (5,)], {5}, set(), True),
+        ([(1, 2, 3), (4, 5, 6), (7, 8)], set(), {2, 3, 4, 5, 6}, True),
+        ([(1, 2, 3), (4, 5, 6), (7, 8, 9)], set(), {2, 3, 4, 5, 6}, False),
     ],
 )
-async def test_asking_first(windows: list[tuple[int, ...]], there: set[int], is_on: bool) -> None:
+async def test_asking_first(windows: list[tuple[int, ...]], there: set[int], refused: set[int], is_on: bool) -> None:
+    """A line that is refused was settled without a row before as well: it says nothing of how far the run was."""
+    sinks: list[Any] = []
+
     class Target:
         def size_after(self, faults: int) -> int:
             return 200
@@ -100,16 +106,21 @@ async def test_asking_first(windows: list[tuple[int, ...]], there: set[int], is_
         pass
 
     parts: Any = SimpleNamespace(
-        queue=SimpleNamespace(admit=lambda records: records),
+        queue=SimpleNamespace(admit=lambda records, _later: records),
         packer=SimpleNamespace(queue=ignore),
         stop=SimpleNamespace(is_requested=False, halt=ignore),
-        settlement=SimpleNamespace(conclude=ignore),
+        settlement=SimpleNamespace(conclude=ignore, add_sink=sinks.append),
         reconciler=SimpleNamespace(doubt=ignore),
         claim=SimpleNamespace(found=found),
     )
-    shortened_log = AskFirst(parts, Target(), BOUND)  # type: ignore[arg-type]  # a strategy as far as it is used
+    shortened_log = AskFirst(parts, Target(), BOUND, word="stamp")  # type: ignore[arg-type]  # as far as it is used
     for window in windows:
         await shortened_log.release([line(number) for number in window])
+        queued = [number for number in window if there.isdisjoint(window)]
+        for sink in sinks:
+            sink(
+                [line(number) for number in queued], [REFUSED if number in refused else Created(1) for number in queued]
+            )
     assert shortened_log.is_on == is_on
 
 

@@ -62,6 +62,22 @@ def test_the_same_holds_where_many_tickets_are_asked_for_at_once(rate: float, bu
     assert len(times) >= 0.99 * rate * 20 - 1
 
 
+@pytest.mark.parametrize("rate, burst", [(20.0, 20), (3.0, None), (1000.0, 40)])
+@pytest.mark.parametrize("life_seconds", [0.1, 0.4])
+def test_kills_and_resumes_at_once_admit_no_more_either(rate: float, burst: int | None, life_seconds: float) -> None:
+    """The promise is the run's: each process but the first begins without a token."""
+
+    async def main() -> list[float]:
+        times: list[float] = []
+        for life in range(7):
+            throttle = FixedThrottle(loop_runtime(sleep=late_sleep(life)), rate, burst, is_empty=life > 0)
+            times += await admissions(throttle, life_seconds, workers=64)
+        return times
+
+    allowed = rate + (max(1.0, rate / 20) if burst is None else burst)
+    assert most_in_a_second(run_virtual(main())) <= ceil(allowed)
+
+
 def test_none_are_given_at_once_in_a_pause_nor_while_somebody_waits() -> None:
     async def main() -> None:
         throttle = FixedThrottle(loop_runtime(), 10, 5)

@@ -221,6 +221,17 @@ def test_7012_is_ours_only_where_an_earlier_request_may_have_created_the_record(
     assert again == Settled((Created(None), Created(B), resent))
 
 
+def test_7012_by_a_key_says_that_somebody_has_it() -> None:
+    """The row with the key may be older than the run."""
+    target = make(key="Text", is_unique=True)
+    verdict = target.interpret(chunk_of(target, *LINES[:2], in_doubt=True), results(code("7012"), code("0", id=B)))
+    assert isinstance(verdict, Settled)
+    first, second = verdict.outcomes
+    assert isinstance(first, Ambiguous)
+    assert first.is_final
+    assert second == Created(B)
+
+
 def test_a_refused_user_says_nothing_about_a_record_in_doubt() -> None:
     target = make()
     verdict = target.interpret(chunk_of(target, *LINES[:2], in_doubt=True), results(code("32"), code("0", id=B)))
