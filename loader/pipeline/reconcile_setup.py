@@ -75,8 +75,7 @@ class ShownProof:
         what = "the stamp" if isinstance(self._prover, StampProof) else "that the item is unique"
         patience = self._session.run.plan.options.patience_seconds
         with self._session.waits.on(f"the proof of {what}, by the first record", patience) as waiting:
-            if isinstance(self._prover, UniqueProof):
-                self._prover.say = lambda reason: setattr(waiting, "reason", f"the proof of {what}: {reason}")
+            self._prover.say = lambda reason: setattr(waiting, "reason", f"the proof of {what}: {reason}")
             return await self._prover.prove(record, created)
 
 

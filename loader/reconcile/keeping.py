@@ -58,8 +58,10 @@ class Keeping:
     short_seconds: float
     patience_seconds: float
 
-    async def examine(self, record: Record, record_id: RecordId) -> Kept | NotKept | None:
-        """Find a created record by its text. None: the run is stopping."""
+    async def examine(
+        self, record: Record, record_id: RecordId, say: Callable[[str], None] | None = None
+    ) -> Kept | NotKept | None:
+        """Find a created record by its text. None: the run is stopping. `say` is told why it takes so long."""
         began = self.runtime.clock()
         waits = list(ASK_SECONDS)
         is_first = True
@@ -77,6 +79,8 @@ class Keeping:
                 return NotKept(refutation)
             if waited >= SAY_SECONDS:
                 self.warn(f"a record that was created cannot be found by its {self.word} yet; it is asked for again")
+            if say is not None:
+                say(f"it cannot be found by its {self.word} yet")
             is_first = False
             await self.runtime.sleep(waits.pop(0) if len(waits) > 1 else waits[0])
         return None

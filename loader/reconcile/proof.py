@@ -82,7 +82,7 @@ class StampProof:
 
     async def prove(self, record: Record, created: Created) -> bool:
         """Find the record, or stop the run."""
-        kept = await self._question.examine(record, created.id)
+        kept = await self._question.examine(record, created.id, self.say)
         if isinstance(kept, NotKept):
             room = f"with room for {len(record.key or '')} characters, which the table stores as they are"
             hint = f"name a text field {room}: `--stamp FIELD`, in a new run"

@@ -66,6 +66,7 @@ async def open_run(plan: LoadPlan, runtime: Runtime, tools: Tools | None = None)
     """Open or create the run of a plan, and hold it; its log stands on `tools`. Errors: RunMismatch, SourceError, LogError."""
     directory = plan.run_directory
     sources = tuple(_described(path, directory) for path in plan.sources)  # refused before anything is created
+    check_own(directory)
     cautions = () if run_directory.exists(directory) else check_beginnings(plan.sources)
     with contextlib.ExitStack() as held:
         with _creation_lock(directory), _counted_hints(directory):

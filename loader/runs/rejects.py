@@ -7,6 +7,7 @@ out with a warning. Rows come by source and line, so every source is read once, 
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -86,7 +87,7 @@ def ambiguous(directory: Path) -> Iterator[Listed]:
     its answer is on the way.
     """
     with read_run_directory(directory) as run:
-        is_running = holder_of(run.state.run_id, directory) is not None
+        is_running = holder_of(run.state.run_id, directory) not in (None, os.getpid())
         unsent = Notes(run.state.notes).unsent
         for row in run.ambiguous():
             if not row.is_unresolved or not (

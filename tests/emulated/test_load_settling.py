@@ -202,7 +202,7 @@ async def test_rejects_are_printed_as_they_stand_in_the_source(tmp_path: Path) -
         b"  broken  \n",
         b'{"my-field":1}\n',
         b'{"fcode":"\xe2\x82\xac", "fid":1}\r\n',
-        b"no newline",
+        b'{"my-field":2}',  # without a line end; what is no JSON would be read again later
     ]
     good = b'{"fcode":"K1"}\r\n'
     source = tmp_path / "source"
