@@ -7,6 +7,7 @@ out with a warning. Rows come by source and line, so every source is read once, 
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -72,9 +73,9 @@ def rejected(directory: Path) -> Iterator[Listed]:
 
 
 def reject_groups(directory: Path) -> tuple[RejectGroup, ...]:
-    """Group the rejected records of a run by their code."""
+    """Group the rejected records of a run by their code; none if the log was removed meanwhile."""
     groups = RejectGroups()
-    with read_run_directory(directory) as run:
+    with contextlib.suppress(FileNotFoundError), read_run_directory(directory) as run:
         for row in run.rejects():
             groups.add(row.outcome.code, row.source, row.line, row.outcome.message)
     return groups.groups()
