@@ -189,7 +189,7 @@ def outcome_fields(rows: Iterable[tuple[int, Slot]]) -> dict[str, Any]:
         "updated": pack_lines([line for line, _ in by_letter.get("u", ())]),
         "unchanged": pack_lines([line for line, _ in by_letter.get("k", ())]),
         "rejected": [(line, slot.offset, *slot.outcome) for line, slot in exceptional["r"]],
-        "ambiguous": [(line, slot.offset, *slot.outcome) for line, slot in exceptional["a"]],
+        "ambiguous": [(line, slot.offset, slot.outcome[0]) for line, slot in exceptional["a"]],  # [0]: why
     }
 
 

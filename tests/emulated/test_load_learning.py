@@ -21,7 +21,6 @@ from tests.emulated.loading import (
     APP,
     ENVIRONMENT,
     INSERT,
-    UNIQUE,
     ambiguous_of,
     audit,
     command,
@@ -265,9 +264,9 @@ async def test_what_no_row_could_be_matched_by_is_refused(tmp_path: Path) -> Non
 
 async def test_ids_of_records_that_a_unique_item_proved_are_learnt(tmp_path: Path) -> None:
     """A duplicate that is refused says that the record is there, and not under which id."""
-    apps = [{**UNIQUE["apps"][0], "filters": FILTERS}]
+    apps = [{"items": {"Stamp": {"is_unique": True}}, "filters": FILTERS}]
     with running(plan_of(LOST, canbus={"apps": apps})) as emulator:
-        directory = await leave(emulator, tmp_path, CanbusAdd("loader", key="Code", is_unique=True))
+        directory = await leave(emulator, tmp_path, CanbusAdd("loader", stamp="Stamp", is_unique=True))
         unknown = [line for (_, line), given in ids_of(directory).items() if given is None]
         assert unknown
         report = await learn(directory, "all")

@@ -215,8 +215,8 @@ async def test_rejects_are_printed_as_they_stand_in_the_source(tmp_path: Path) -
     listed = rows_of(await tell("rejects", tmp_path / "run"))
     data = source.read_bytes()
     assert [row["line"] for row in listed] == [2, 4, 6, 8, 10]
-    assert [row["code"] for row in listed] == ["utf8", "json", "field_name", "fid", "json"]
-    assert [row["stage"] for row in listed] == ["parse", "parse", "map", "map", "parse"]
+    assert [row["code"] for row in listed] == ["utf8", "json", "field_name", "fid", "field_name"]
+    assert [row["stage"] for row in listed] == ["parse", "parse", "map", "map", "map"]
     assert all(data[row["offset"] :].startswith(line) for row, line in zip(listed, bad, strict=True))
     assert ("record_base64" in listed[0], listed[0]["record"]) == (True, None)
     assert listed[3]["record"] == '{"fcode":"€", "fid":1}'
