@@ -186,7 +186,9 @@ def check_again(job: Job, processes: Processes, emulator: Emulator) -> list[str]
         wrong.append("the finished run changed what stood in its log")
     if emulator.journal.operations["insert"] != inserted:
         wrong.append("the finished run sent records")
-    if not job.kind.is_piped and emulator.journal.requests != requests:
+    # A finished run with ambiguous records that can be asked about asks about them once more (cli.md).
+    asks_again = job.kind.is_update and not job.kind.is_exact
+    if not job.kind.is_piped and not asks_again and emulator.journal.requests != requests:
         wrong.append(f"the finished run sent {emulator.journal.requests - requests} requests")
     if not job.kind.is_piped and added.count(b"\n") > 1:
         wrong.append(f"the finished run wrote {len(added)} bytes into its log")

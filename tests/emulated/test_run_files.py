@@ -40,6 +40,7 @@ FOREIGN = {
 def test_a_folder_with_a_file_of_such_a_name_is_left_alone(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "exp7"
     folder.mkdir()
+    folder.chmod(0o755)  # whatever umask another test has left
     (folder / name).write_bytes(FOREIGN[name])
     with running() as emulator:
         for environment in ({}, {"OZARI_TOKEN": "wrong"}):
@@ -63,6 +64,7 @@ def test_a_folder_with_a_file_of_such_a_name_is_left_alone(tmp_path: Path, name:
 def test_what_a_crash_leaves_of_a_beginning_is_begun_with(tmp_path: Path, name: str, data: bytes) -> None:
     folder = tmp_path / "x.run"
     folder.mkdir()
+    folder.chmod(0o755)  # whatever umask another test has left
     (folder / name).write_bytes(data)
     with running() as emulator:
         done = insert(emulator, write(tmp_path / "s", records_of(3)), folder)
@@ -154,6 +156,7 @@ def test_what_belongs_to_another_user_is_refused(tmp_path: Path, name: str) -> N
 def test_a_directory_that_somebody_else_made_first_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "x.run"
     run.mkdir()
+    run.chmod(0o755)
     run.chmod(0o777)
     with running() as emulator:
         done = insert(emulator, write(tmp_path / "s", records_of(3)), run)

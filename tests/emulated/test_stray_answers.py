@@ -19,7 +19,7 @@ from loader import CanbusAdd, OzariInsert, Rate
 from loader.emulator import Emulator, running
 from loader.model import Request, Response
 from loader.reconcile import reconciler as reconcile
-from tests.emulated.loading import TABLE, UNIQUE, audit, closes, keyed, plan_of, records_of, run, write
+from tests.emulated.loading import TABLE, audit, closes, keyed, plan_of, records_of, run, write
 from tests.emulated.raw_server import Line, RawServer, answer, serve
 from tests.emulated.transport_contract import SMALL, TRANSPORTS, opened
 
@@ -92,10 +92,14 @@ async def test_ids_of_another_chunk_are_not_taken(tmp_path: Path, is_unique: boo
 
     The answer to a record that is sent once more has no id, so it must not be there to be repeated.
     """
-    with running(plan_of(canbus=UNIQUE)) as emulator:
+    items = {"Code": {"is_unique": True}, "Stamp": {"is_unique": True}}
+    with running(plan_of(canbus={"apps": [{"items": items}]})) as emulator:
         async with off_by_one(emulator, b"POST /api/", every) as (server, crossed):
             source = write(tmp_path / "source", records_of(COUNT, "Code"))
-            target = CanbusAdd("loader", key="Code", is_unique=is_unique)
+            # Only a stamp says that what is refused as a duplicate is the run's own.
+            target = (
+                CanbusAdd("loader", stamp="Stamp", is_unique=True) if is_unique else CanbusAdd("loader", key="Code")
+            )
             options: dict[str, Any] = {"base_url": server.url, "transport": transport, "settle_seconds": 0.05}
             report = await run(
                 emulator, target, source, tmp_path / "run", rate=Rate(500.0), concurrency=1, max_records=2, **options
