@@ -207,6 +207,8 @@ class Options:
     timeout_seconds: float = 60.0
     settle_seconds: float = 30.0
     patience_seconds: float = 900.0
+    busy_statuses: tuple[int, ...] = ()
+    """The user's word: these come from a gateway that did not ask the API. Read as a 429."""
     base_url: str | None = None
     proxy: str | None = None
     ca_file: str | None = None

@@ -177,6 +177,7 @@ READERS: dict[str, tuple[str, Callable[[str, str], object]]] = {
     "timeout": ("timeout_seconds", quantities.parse_seconds),
     "settle": ("settle_seconds", _zero_or_more_seconds),
     "patience": ("patience_seconds", quantities.parse_seconds),
+    "busy_status": ("busy_statuses", quantities.parse_statuses),
     "base_url": ("base_url", _base_url),
     "proxy": ("proxy", _proxy),
     "ca_file": ("ca_file", _ca_file),

@@ -88,6 +88,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "--settle", "SECONDS", DOUBT, "How long the target may still apply a request whose connection died. [30]"
     ),
     "patience": _text("--patience", "SECONDS", DOUBT, "Stop, resumable, after this long without one good answer. [900]"),
+    "busy_status": _text(
+        "--busy-status", "N", DOUBT, "Your word: this status (503, or 503,403) comes from a gateway that did not ask the API: not"
+        " applied, slow down. [429]",
+    ),
     "base_url": _text("--base-url", "URL", WAY, "Where the API is. Also OZARI_BASE_URL, CANBUS_BASE_URL. [the vendor's]"),
     "proxy": _text("--proxy", "URL", WAY, "Proxy to go through; none is taken from anywhere else."),
     "ca_file": _text("--ca-file", "FILE", WAY, "Certificates to trust, in PEM form."),
@@ -107,7 +111,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 SHOWN_NAMES = ("json", "progress", "verbose", "quiet", "log_file")
 PACE_NAMES = ("rate", "burst", "concurrency")
-DOUBT_NAMES = ("ambiguous", "max_rejects", "timeout", "settle", "patience")
+DOUBT_NAMES = ("ambiguous", "max_rejects", "timeout", "settle", "patience", "busy_status")
 WAY_NAMES = ("base_url", "proxy", "ca_file", "transport")
 LOAD_NAMES = (
     "key", "run", "limit", "dry_run", "max_line_bytes", "no_keep", "profile", *PACE_NAMES, "ordered",

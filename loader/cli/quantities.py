@@ -74,6 +74,16 @@ def parse_reject_limit(option: str, text: str) -> RejectLimit:
     return RejectLimit(percent=float(number))
 
 
+def parse_statuses(option: str, text: str) -> tuple[int, ...]:
+    """Read HTTP statuses that refuse: `503`, `503,403`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[45][0-9]{2}", part, re.ASCII) for part in parts):
+        raise UsageError(
+            f"{option} {text!r} is not a status from 400 to 599", f"for example {option} 503 or {option} 503,403"
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
 def _per_second(option: str, text: str) -> float:
     match = RATE.fullmatch(text)
     value = float(match["number"]) / (60 if (match["unit"] or "s").startswith("m") else 1) if match else 0.0

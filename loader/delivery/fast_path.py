@@ -68,10 +68,10 @@ class FastPath:
 
     def _read(self, slots: list[WorkerSlot], responses: list[Response]) -> list[WorkerSlot]:
         """Settle the good answers. Return their slots, which are free for another record."""
-        self._parts.sender.answered(slots, responses)
+        meant = self._parts.sender.answered(slots, responses)
         queued_chunks = [slot.queued for slot in slots if slot.queued is not None]  # an answer has its request
         free: list[WorkerSlot] = []
-        for slot, verdict in zip(slots, self._delivery.read_replies(queued_chunks, responses), strict=True):
+        for slot, verdict in zip(slots, self._delivery.read_replies(queued_chunks, meant), strict=True):
             if verdict is None:
                 slot.queued, slot.is_out = None, False
                 free.append(slot)

@@ -13,8 +13,10 @@ from operator import attrgetter
 
 from loader.delivery.breaker import Breaker
 from loader.model import NoResponse, Request, Response, new_tuple
+from loader.rate.overload import Cause, FaultShares
 from loader.rate.throttle import AutoThrottle, Failed, Signal, Success, Throttle, Throttled, Ticket
 from loader.targets.answers import retry_after_seconds
+from loader.targets.busy import BusyAnswers
 from loader.targets.limit_headers import read_limits
 from loader.transport.base import Follow, Transport
 
@@ -23,6 +25,8 @@ _status_of, _seconds_of, _body_of = attrgetter("status"), attrgetter("seconds"),
 TOO_MANY_REQUESTS = 429
 SERVICE_UNAVAILABLE = 503
 REQUEST_TIMEOUT = 408
+FIRST_REFUSAL = 400
+FORBIDDEN = 403
 FIRST_SERVER_ERROR = 500
 
 
@@ -55,6 +59,13 @@ def is_fault(reply: Response | NoResponse) -> bool:
     return isinstance(reply, NoResponse) or reply.status >= FIRST_SERVER_ERROR or reply.status == REQUEST_TIMEOUT
 
 
+def may_be_overload(reply: Response | NoResponse) -> bool:
+    """Say whether a reply may come from a limit that answers in a way of its own: a fault, or a 403 that is a page."""
+    if isinstance(reply, NoResponse):
+        return reply.is_sent
+    return is_fault(reply) or (reply.status == FORBIDDEN and not reply.body.lstrip().startswith(b"{"))
+
+
 class LeftCancelled(asyncio.CancelledError):
     """The task was cancelled after its request had left."""
 
@@ -75,8 +86,12 @@ class InFlight:
 class Sender:
     """Sends requests under the throttle. `sending` holds the tasks whose request may have left."""
 
-    def __init__(self, transport: Transport, throttle: Throttle, breaker: Breaker) -> None:
+    def __init__(
+        self, transport: Transport, throttle: Throttle, breaker: Breaker, busy: BusyAnswers | None = None
+    ) -> None:
         self.traffic = Traffic()
+        self.shares = FaultShares()
+        self._busy = busy or BusyAnswers()
         self.throttle = throttle
         self.breaker = breaker
         self.sending: set[asyncio.Task[object]] = set()
@@ -112,6 +127,8 @@ class Sender:
         reply: Response | NoResponse | None = None
         try:
             reply = await self._transport.send(request, follow)
+            if isinstance(reply, Response):
+                reply = self._busy.read(reply)
         except asyncio.CancelledError as error:
             raise LeftCancelled from error
         finally:
@@ -120,19 +137,22 @@ class Sender:
                 self._end(slot, reply, is_record=is_record)
         return reply
 
-    def answered(self, slots: Sequence[InFlight], responses: Sequence[Response]) -> None:
-        """Report answers to records to throttle and breaker, before other requests follow them."""
+    def answered(self, slots: Sequence[InFlight], responses: Sequence[Response]) -> Sequence[Response]:
+        """Report answers to records to throttle and breaker, before other requests follow them. Returns what they mean."""
         tickets = [slot.ticket for slot in slots if slot.ticket is not None]
-        is_plain = max(map(_status_of, responses)) < REQUEST_TIMEOUT and len(tickets) == len(slots)
+        is_plain = max(map(_status_of, responses)) < FIRST_REFUSAL and len(tickets) == len(slots)
         if not is_plain or (self._auto is not None and any(read_limits(response.headers) for response in responses)):
+            responses = [self._busy.read(response) for response in responses]
             for slot, response in zip(slots, responses, strict=True):
                 self._end(slot, response, is_record=True)
-            return
+            return responses
         for slot in slots:
             slot.ticket = None
         self.traffic.in_flight -= len(tickets)
+        self.shares.good(tickets[0].rate, len(tickets))
         self.throttle.succeeded(tickets, list(map(_seconds_of, responses)))
         self.breaker.succeeded()
+        return responses
 
     def admit_following(self, slots: Sequence[InFlight], requests: Sequence[Request]) -> int:
         """Let records' requests follow answers, none of them one that goes alone.
@@ -156,12 +176,13 @@ class Sender:
         self.traffic.in_flight -= 1
         if self._auto is not None and isinstance(reply, Response) and (said := read_limits(reply.headers)):
             self._auto.follow_headers(*said)
-        if type(reply) is Response and reply.status < REQUEST_TIMEOUT:  # as nearly always
+        if type(reply) is Response and reply.status < FIRST_REFUSAL:  # as nearly always
+            self.shares.good(ticket.rate)
             self.throttle.answered(ticket, new_tuple(Success, (reply.seconds,)))
             if is_record:
                 self.breaker.succeeded()
             return
-        self.throttle.answered(ticket, Failed() if reply is None else self._signal(reply))
+        self.throttle.answered(ticket, Failed() if reply is None else self._signal(ticket, reply))
         if reply is None:
             return
         if is_record:
@@ -169,21 +190,40 @@ class Sender:
         elif is_fault(reply):
             self.breaker.was_asked(is_answered=False)
 
-    def _signal(self, reply: Response | NoResponse) -> Signal:
+    def _signal(self, ticket: Ticket, reply: Response | NoResponse) -> Signal:
+        after = retry_after_seconds(reply.headers) if isinstance(reply, Response) and is_throttle(reply) else None
+        if isinstance(reply, Response) and reply.status == TOO_MANY_REQUESTS:
+            self.traffic.throttled += 1
+            return Throttled(after)
+        if may_be_overload(reply):
+            return self._judge(ticket, reply, after)
         if isinstance(reply, NoResponse):
             return Failed()
-        if is_throttle(reply):
-            self.traffic.throttled += 1
-            return Throttled(retry_after_seconds(reply.headers))
-        return Failed() if is_fault(reply) else Success(reply.seconds)
+        self.shares.good(ticket.rate)
+        return Success(reply.seconds)
+
+    def _judge(self, ticket: Ticket, reply: Response | NoResponse, after: float | None) -> Signal:
+        """Take a fault for a 429 where faults come from the rate. Before that is known a Retry-After pauses, and does not cut."""
+        if self.shares.fault(ticket.rate):
+            self.throttle.forgive(self.shares.suspected_rate)
+        is_named = isinstance(reply, Response) and is_throttle(reply)
+        self.traffic.throttled += is_named or self.shares.cause is Cause.RATE
+        if self.shares.cause is Cause.RATE:
+            return Throttled(after)
+        if is_named and self.shares.cause is Cause.UNKNOWN:
+            return Throttled(after, is_pause=True)
+        return Failed()
 
     def _count(self, reply: Response | NoResponse) -> None:
-        if isinstance(reply, Response) and is_throttle(reply):
+        if isinstance(reply, Response) and is_throttle(reply) and not self._comes_anyhow(reply):
             self.breaker.was_throttled()
         elif is_fault(reply):
             self.breaker.failed()
         else:
             self.breaker.succeeded()
+
+    def _comes_anyhow(self, reply: Response) -> bool:
+        return reply.status != TOO_MANY_REQUESTS and self.shares.cause is Cause.ANYTHING
 
     def drop_idle(self) -> None:
         """Close the pooled connections: an answer came that belongs to another request."""

@@ -6,7 +6,6 @@ request is whole, waits as the ticket says, then asks `perform` for what to send
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -36,13 +35,17 @@ from loader.emulator.faults import (
     Trickle,
 )
 from loader.emulator.journal import Fact, Journal
-from loader.emulator.limits import Limits
+from loader.emulator.limits import Limits, retry_after
 from loader.emulator.ozari.handler import Ozari
 from loader.emulator.plan import Plan
+from loader.emulator.stock_pages import stock_page
 from loader.emulator.switches import RateLimit
 from loader.emulator.tables import Tables
 from loader.emulator.values import dumps
 from loader.emulator.wire import Answer, Api, Call, Operation, Route, write_answer
+
+SHUT_OUT = Answer(0, b"")
+"""The connection ends; nothing is sent."""
 
 
 class Ticket:
@@ -106,14 +109,16 @@ class Engine:
         self._journal.requests += 1
         refusal, wait = self._limit(call, now)
         drawn = NOTHING
-        if refusal is None:
+        if refusal is not None and refusal.status == SHUT_OUT.status:
+            refusal, drawn = None, Drawn(fault=Close(when="before"))
+        elif refusal is None:
             drawn = self._draws.at_request(call.route.api, call.route.operation, call.body)
         if wait:
             drawn = drawn._replace(delay_seconds=drawn.delay_seconds + wait)
         ticket = Ticket(call, self._journal.requests, now, drawn, refusal)
         limits = self._limits.get(call.route.api)
         if limits is not None and limits.limit is not None:
-            ticket.headers = limits.headers(self._scope(call, limits.limit), call.peer, now)
+            ticket.headers = limits.headers(self._scope(call, limits.limit), call.peer, now, self._clock())
         return ticket
 
     def commits_after_disconnect(self, call: Call) -> bool:
@@ -236,29 +241,23 @@ class Engine:
         if admission.is_admitted:
             return None, admission.seconds
         self._journal.throttled += 1
-        header = self._retry_after(limits.limit, admission.seconds)
+        header = retry_after(limits.limit, admission.seconds, self._clock())
         headers = [(b"Retry-After", header)] if header else []
-        if limits.limit.retry_after == "http_date":  # a client has no other clock to measure the date by
+        if (
+            limits.limit.retry_after == "http_date" and limits.limit.reset == "seconds"
+        ):  # a client has no other clock to measure the date by
             headers.append((b"Date", formatdate(self._clock(), usegmt=True).encode()))
-        return self._plain(call, limits.limit.status)._replace(headers=tuple(headers)), 0.0
+        return self._refusal(call, limits.limit)._replace(headers=tuple(headers)), 0.0
+
+    def _refusal(self, call: Call, limit: RateLimit) -> Answer:
+        if limit.status == "close":
+            return SHUT_OUT
+        return self._plain(call, limit.status) if limit.page == "api" else stock_page(limit.page, limit.status)
 
     def _scope(self, call: Call, limit: RateLimit) -> str:
         if limit.scope != "table":
             return ""
         return call.route.table if call.route.api == "ozari" else self._canbus.scope(call)
-
-    def _retry_after(self, limit: RateLimit, seconds: float) -> bytes:
-        match limit.retry_after:
-            case "exact":
-                return b"%.3f" % seconds
-            case "rounded_up":
-                return b"%d" % max(1, math.ceil(seconds))
-            case "http_date":
-                return formatdate(math.ceil(self._clock() + seconds), usegmt=True).encode()
-            case "fixed":
-                return f"{limit.retry_after_seconds:g}".encode()
-            case "none":
-                return b""
 
     def _plain(self, call: Call, status: int) -> Answer:
         """Answer a status as the API does. Canbus: `authen` NG, and neither with 404 nor with 5xx ([D] CB-add-old)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from email.utils import formatdate
 from typing import NamedTuple, Protocol
 
 from loader.emulator.switches import RateLimit
@@ -164,8 +165,8 @@ class Limits:
             limiter = self._limiters[scope] = new_limiter(self.limit)
         return limiter.take(now)
 
-    def headers(self, table: str, peer: str, now: float) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the limit headers of an answer to a request that was asked for just now."""
+    def headers(self, table: str, peer: str, now: float, wall: float = 0.0) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the limit headers of an answer to a request that was asked for just now. `wall`: the time of day."""
         limit = self.limit
         if limit is None or limit.headers == "none":
             return ()
@@ -173,6 +174,9 @@ class Limits:
         most = (
             _most(limit) if limit.kind in {"window", "sliding"} else limit.burst or max(1, round(limit.rate_per_second))
         )
+        if limit.reset == "time_of_day":
+            date = (b"Date", formatdate(int(wall), usegmt=True).encode())
+            return (*_write_headers(limit, most, remaining, math.ceil(wall + seconds)), date)
         return _write_headers(limit, most, remaining, math.ceil(seconds))
 
 
@@ -188,6 +192,21 @@ def _write_headers(limit: RateLimit, most: int, remaining: int, reset: int) -> t
         case _:
             policy = (b"RateLimit-Policy", b'"default";q=%d;w=%d' % (most, window))
             return (policy, (b"RateLimit", b'"default";r=%d;t=%d' % (remaining, reset)))
+
+
+def retry_after(limit: RateLimit, seconds: float, wall: float) -> bytes:
+    """Write the Retry-After of a refusal; empty if there is none. `wall`: the time of day."""
+    match limit.retry_after:
+        case "exact":
+            return b"%.3f" % seconds
+        case "rounded_up":
+            return b"%d" % max(1, math.ceil(seconds))
+        case "http_date":
+            return formatdate(math.ceil(wall + seconds), usegmt=True).encode()
+        case "fixed":
+            return f"{limit.retry_after_seconds:g}".encode()
+        case "none":
+            return b""
 
 
 def _most(limit: RateLimit) -> int:

@@ -37,12 +37,17 @@ class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_second: Positive | None = None
     per_minute: Positive | None = None
     burst: Count | None = None
-    status: Literal[429, 503] = 429
+    status: Literal[403, 429, 500, 503, "close"] = 429
+    """What a refused request gets; "close": the connection ends without an answer."""
+    page: Literal["api", "nginx", "haproxy", "varnish", "apache"] = "api"
+    """Whose body the refusal has: the API's own, or the stock page of a gateway in front of it."""
     retry_after: Literal["none", "exact", "rounded_up", "http_date", "fixed"] = "rounded_up"
     retry_after_seconds: float = 86400.0
     rejects_count: bool = False
     headers: Literal["none", "x", "separate", "fields", "policy"] = "none"
     """Limit headers on every answer: X-RateLimit-*, RateLimit-*, RateLimit with named parts, or the latest draft."""
+    reset: Literal["seconds", "time_of_day"] = "seconds"
+    """What Reset is: seconds from now, or (with a Date beside it) the second since 1970, rounded up."""
     scope: Literal["table", "tenant", "ip"] = "tenant"
 
     def __post_init__(self) -> None:

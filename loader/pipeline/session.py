@@ -27,6 +27,7 @@ from loader.runs import directory as run_directory
 from loader.runs.opening import OpenRun
 from loader.runtime import Runtime
 from loader.settings import Options
+from loader.targets.busy import BusyAnswers
 from loader.targets.registry import build_target
 from loader.transport.base import Transport
 from loader.transport.choose import choose_transport
@@ -57,7 +58,8 @@ class Session:
         self.sizes = sizes_of(self.target.shaper.max_records, run.plan.kind.concurrency, options)
         make_room(self.sizes.concurrency)
         self.throttle = new_throttle(options, run.notes.rate, runtime)
-        self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime))
+        busy = BusyAnswers(frozenset(options.busy_statuses))
+        self.sender = Sender(self._connect(new_transport), self.throttle, Breaker(runtime), busy)
         self.preflight = Preflight(self.sender, self.target, stop, runtime, options.patience_seconds)
         self.telemetry = Telemetry(run, self.sender, self.throttle, self.sizes.concurrency, runtime)
 

@@ -11,7 +11,9 @@ from math import inf
 from loader.model import new_tuple
 from loader.rate import finder
 from loader.rate.admission import MIN_WAIT_SECONDS, AdmissionQueue
-from loader.rate.signals import Signal, Success, Ticket
+from loader.rate.signals import Failed, Signal, Success, Throttled, Ticket
+from loader.rate.state import MAX_RETRY_AFTER_SECONDS
+from loader.rate.window_length import WindowLength
 from loader.runtime import Runtime
 
 CANARY_JITTER = 0.1
@@ -28,6 +30,7 @@ class AutoThrottle:
         self._queue = AdmissionQueue(runtime, self._grant, self.answered)
         self._number = 0
         self._state = finder.begin(self._clock(), start_per_second)
+        self._windows = WindowLength()
         # The gate for which a jitter was drawn, and the time drawn.
         self._canary_gate = (-inf, -inf)
 
@@ -56,6 +59,10 @@ class AutoThrottle:
     def answered(self, ticket: Ticket, signal: Signal) -> None:
         if type(signal) is Success:
             finder.succeed(self._state, ticket[0], ticket[1], signal.seconds, self._clock())
+        elif type(signal) is Throttled and signal.is_pause:
+            finder.answered(self._state, ticket, Failed(), self._clock())
+            if signal.retry_after is not None and signal.retry_after <= MAX_RETRY_AFTER_SECONDS:
+                self.pause(signal.retry_after)
         else:
             finder.answered(self._state, ticket, signal, self._clock())
         self._queue.wake()
@@ -67,15 +74,30 @@ class AutoThrottle:
         self._queue.wake()
 
     def follow_headers(
-        self, limit: float, remaining: float, reset_seconds: float, window_seconds: float | None = None
+        self,
+        limit: float,
+        remaining: float,
+        reset_seconds: float,
+        window_seconds: float | None = None,
+        reset_at: float | None = None,
     ) -> None:
         """Follow what the target's headers say about its limit."""
+        if window_seconds is None:
+            window_seconds = self._windows.length(limit, remaining, reset_seconds, reset_at, self._clock())
         finder.follow_headers(self._state, limit, remaining, reset_seconds, window_seconds, now=self._clock())
 
     def pause(self, seconds: float) -> None:
         self._queue.pause(seconds)
         # Time in which nothing goes is no reason to go faster.
         self._state.grown_until = max(self._state.grown_until, self._queue.paused_until)
+
+    def forgive(self, rate_per_second: float) -> None:
+        """Begin anew at a rate: what was taken for 429s since had another cause."""
+        before = self._state
+        if rate_per_second > before.rate:
+            self._state = finder.begin(self._clock(), rate_per_second)
+            self._state.in_flight = before.in_flight
+            self._queue.wake()
 
     def describe(self) -> str:
         words = {"start": "growing", "hold": "holding", "probe": "probing"}

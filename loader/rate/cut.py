@@ -27,8 +27,10 @@ from loader.rate.state import (
     State,
     end_search,
     forgive,
+    is_constant_pause,
     note_cut,
     note_exhaustion,
+    note_named_pause,
     search_seconds,
     start_run,
 )
@@ -44,7 +46,8 @@ def throttle(state: State, ticket: Ticket, retry_after: float | None, now: float
         state.throttled_since_cut += 1
     if ticket.at > state.exhausted_sent_at:
         state.exhausted_throttled += 1
-    if retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS:
+    is_long = retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS
+    if is_long and retry_after is not None and not is_constant_pause(state):
         state.scale = max(state.scale, min(MAX_PAUSE_SECONDS, retry_after))
     state.newest_throttled_at = max(state.newest_throttled_at, ticket.at)
     if state.is_closed or ticket.at <= state.fence:
@@ -57,7 +60,8 @@ def throttle(state: State, ticket: Ticket, retry_after: float | None, now: float
     _cut(state, ticket, now)
     if state.episodes <= 1 or state.rate < SAME_RATE * state.exhausted_rate:
         note_exhaustion(state, ticket, now)
-    if retry_after is not None and MIN_LONG_RETRY_AFTER_SECONDS < retry_after <= MAX_RETRY_AFTER_SECONDS:
+    if is_long and retry_after is not None:
+        note_named_pause(state, retry_after)
         # More than rounding: the target is shut, and the header named for how long.
         if not state.is_closed:
             _close(state, retry_after, 0.0, now)

@@ -12,6 +12,7 @@ from loader.rate.state import (
     SHORT_SCALE_SECONDS,
     State,
     forgive,
+    is_constant_pause,
     measure_afresh,
     note_cut,
     start_run,
@@ -30,7 +31,11 @@ def open_gate(state: State, sent_at: float, now: float) -> None:
     state.not_before = now
     state.closed_seconds += closed
     forget_interval(state, now)
-    if closed <= SHORT_SCALE_SECONDS:
+    if is_constant_pause(state) and closed > SHORT_SCALE_SECONDS:
+        # What was taken is measured without the pause: it is the gateway's habit, not the limit's.
+        measure_afresh(state, now)
+        state.opened_at, state.opened_accepted = now, state.accepted
+    elif closed <= SHORT_SCALE_SECONDS:
         state.short_openings += 1
         _learn_fall(state, sent_at, now)
         if state.opened_at is None or now - state.opened_at >= 0.9 * state.scale:

@@ -20,13 +20,17 @@ class Success(NamedTuple):
 
 
 class Throttled(NamedTuple):
-    """The target said: too fast. `retry_after` is in seconds, if it named a time."""
+    """The target said: too fast. `retry_after` is in seconds, if it named a time.
+
+    `is_pause`: it named a time, but whether the rate is the cause is not known: all wait, and the rate stays.
+    """
 
     retry_after: float | None = None
+    is_pause: bool = False
 
 
 class Failed(NamedTuple):
-    """The request ended in any other way (timeout, reset, 5xx), or was never sent. It says nothing about the rate."""
+    """The request ended in any other way, or was never sent. It says nothing about the rate, as far as is known (`overload`)."""
 
 
 Signal: TypeAlias = Success | Throttled | Failed

@@ -85,6 +85,9 @@ SPARE_SHARE = 0.04
 """While more than this share of a window remains there is no need to look at what remains."""
 
 
+SAME_PAUSE_SECONDS = 0.5
+CONSTANT_AFTER = 3
+"""The rest of a window depends on when it is asked for; three in a row that are the same are none."""
 FALLEN = 0.7
 """Below this share of the rate before, the limit has fallen; it was not a probe that went wrong."""
 FORGIVEN_FOR = 30
@@ -149,6 +152,10 @@ class State:
     ceiling_before: float = inf
 
     not_before: float = -inf
+    # The last long Retry-After, and how many in a row were the same: it names no window then.
+    named_pause: float = 0.0
+    same_pauses: int = 0
+
     is_closed: bool = False
     canary: int | None = None
     pause: float = 0.0
@@ -241,6 +248,19 @@ def note_exhaustion(state: State, ticket: Ticket, now: float) -> None:
     state.exhausted_sent_at, state.exhausted_rate, state.exhausted_at = ticket.at, ticket.rate, now
     state.exhausted_position = state.accepted
     state.exhausted_accepted = state.exhausted_throttled = 0
+
+
+def note_named_pause(state: State, seconds: float) -> None:
+    """Take note of a long Retry-After. One that is always the same is a constant of a gateway's, and no window's rest."""
+    is_same = abs(seconds - state.named_pause) < SAME_PAUSE_SECONDS
+    state.named_pause, state.same_pauses = seconds, state.same_pauses + 1 if is_same else 1
+    if state.same_pauses == CONSTANT_AFTER:
+        state.scale = 1.0
+
+
+def is_constant_pause(state: State) -> bool:
+    """Say whether the last Retry-Afters were all the same: then they pause, and measure nothing."""
+    return state.same_pauses >= CONSTANT_AFTER
 
 
 def forgive(state: State) -> None:

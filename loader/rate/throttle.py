@@ -44,6 +44,10 @@ class Throttle(Protocol):
         """Admit nothing for this long. A shorter pause does not end a longer one."""
         ...
 
+    def forgive(self, rate_per_second: float) -> None:
+        """Go back to a rate: what was taken for 429s since had another cause."""
+        ...
+
     def describe(self) -> str:
         """Say the present rate in a few words."""
         ...

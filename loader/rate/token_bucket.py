@@ -35,6 +35,9 @@ CANARY_SECONDS = 5.0
 CANARY_POLL_SECONDS = 0.02
 MAX_BLOCK = 16
 """Tokens taken from the limiter in one call. One call a token would cost more than everything else about a ticket."""
+STRAY_AFTER = 250
+"""A 429 after so many requests that the target took: one in so many comes by jitter, and is no reason to go slower."""
+STRAY_PAUSE_SECONDS = 0.1
 MAX_RETRY_AFTER_SECONDS = 90.0
 """A longer one says nothing about pacing (rate.md 3.2); our own growing pauses apply instead."""
 
@@ -86,7 +89,10 @@ class FixedThrottle:
         if type(signal) is Success:
             self._took(ticket.at > self._cut_at)
         elif type(signal) is Throttled:
-            self._slow_down(ticket, signal.retry_after)
+            if signal.is_pause or (ticket.at > self._cut_at and self._taken >= STRAY_AFTER):
+                self._pause_only(signal)
+            else:
+                self._slow_down(ticket, signal.retry_after)
 
     def succeeded(self, tickets: Sequence[Ticket], seconds: Sequence[float]) -> None:
         del seconds  # a fixed rate does not depend on latency
@@ -109,6 +115,14 @@ class FixedThrottle:
     def pause(self, seconds: float) -> None:
         self._queue.pause(seconds)
         self._barred_until = max(self._barred_until, self._queue.paused_until)
+
+    def forgive(self, rate_per_second: float) -> None:
+        """Go back to the user's rate: what was taken for 429s since had another cause."""
+        del rate_per_second
+        self._climb_seconds = CLIMB_SECONDS
+        self._set_drip(self._top_drip)
+        if self._barred_until == inf:
+            self._flow_again()
 
     def describe(self) -> str:
         return f"{self.rate_per_second:.4g}/s"
@@ -204,6 +218,12 @@ class FixedThrottle:
         self._drip = drip
         self._full_at = now + missing / drip
         self._is_limiter_old = True
+
+    def _pause_only(self, signal: Throttled) -> None:
+        """Wait for the time named, or a moment; the rate stays."""
+        asked = signal.retry_after
+        self.pause(asked if asked is not None and 0 < asked <= MAX_RETRY_AFTER_SECONDS else STRAY_PAUSE_SECONDS)
+        self._cut_at, self._taken = self._clock(), 0
 
     def _slow_down(self, ticket: Ticket, retry_after: float | None) -> None:
         now = self._clock()

@@ -24,13 +24,14 @@ PASSING_WEIGHT = 0.6
 
 @dataclass(slots=True)
 class Fault:
-    """The server errors of one record. `successes_before` tells later whether others succeeded meanwhile.
+    """The server errors of one record. The numbers before tell later how many others succeeded and failed meanwhile.
 
     `weight` adds up how much they speak against the record: where three faults decide, it takes five that pass.
     """
 
     status: int
     successes_before: int
+    failures_before: int = 0
     count: int = 0
     weight: float = 0.0
 

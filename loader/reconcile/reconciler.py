@@ -22,6 +22,7 @@ from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.settlement import Settlement
 from loader.delivery.stop import Stop
 from loader.model import Absent, Ambiguous, Chunk, Created, Halt, Outcome, Record, Rejected, Undecided
+from loader.reconcile.culprit import is_culprit
 from loader.reconcile.doubt import Doubt, Duplicate, Duplicates, Fault
 from loader.reconcile.strategies import AskAgain, ByLookup, Known, SendAgain, Strategy
 from loader.runtime import Runtime
@@ -79,6 +80,7 @@ class Reconciler:
         self._settle_seconds = policy.settle_seconds
         self._due: list[tuple[float, int, Doubt]] = []
         self._order = 0
+        self._failures = 0  # server errors of records, of all of them together
         self._faults: dict[tuple[int, int], Fault] = {}
         self._second_looks: list[Record] = []
         self._pending: set[tuple[int, int]] = set()
@@ -109,12 +111,16 @@ class Reconciler:
                 self._leave(record, reason)
                 continue
             if status is not None:
-                fault = self._faults.setdefault(place_of(record), Fault(status, self._settlement.successes))
-                fault.add(status)
+                self._note_fault(record, status)
             doubt = Doubt(record, reason, now - age_seconds)
             self._pending.add(place_of(record))
             self._wait(doubt, now)
             self._settlement.keep_reason(record, reason)
+
+    def _note_fault(self, record: Record, status: int) -> None:
+        new = Fault(status, self._settlement.successes, self._failures)
+        self._faults.setdefault(place_of(record), new).add(status)
+        self._failures += 1
 
     def _wait(self, doubt: Doubt, now: float) -> None:
         strategy = self.strategy
@@ -262,9 +268,11 @@ class Reconciler:
 
     def _is_culprit(self, record: Record, strategy: Strategy) -> bool:
         fault = self._faults.get(place_of(record))
-        if fault is None or fault.weight < strategy.max_faults:
+        if fault is None:
             return False
-        return self._settlement.successes > fault.successes_before
+        failed = self._failures - fault.failures_before - fault.count
+        succeeded = self._settlement.successes - fault.successes_before
+        return is_culprit(fault.count, fault.weight, strategy.max_faults, failed, succeeded)
 
     def _conclude(self, record: Record, outcome: Outcome) -> None:
         self._pending.discard(place_of(record))

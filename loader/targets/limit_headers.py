@@ -28,6 +28,8 @@ class Said(NamedTuple):
     remaining: float
     reset_seconds: float
     window_seconds: float | None = None
+    reset_at: float | None = None
+    """The time of day of the reset, if it is one: a whole second."""
 
 
 def read_limits(headers: Mapping[str, str]) -> Said | None:
@@ -41,6 +43,7 @@ def read_limits(headers: Mapping[str, str]) -> Said | None:
 
 
 def _read(family: str, headers: Mapping[str, str]) -> Said | None:
+    reset_at = None
     policy = _POLICY.search(headers.get("ratelimit-policy", "") or headers.get(family + "-limit", ""))
     window = float(policy[2]) if policy and 0 < float(policy[2]) <= MAX_WINDOW_SECONDS else None
     if family in headers:
@@ -52,10 +55,10 @@ def _read(family: str, headers: Mapping[str, str]) -> Said | None:
     if reset is not None and reset > _TIME_OF_DAY:
         # Measured against the answer's own Date, so that no clock of ours is believed.
         sent = read_date(headers.get("date", "").strip())
-        reset = max(reset - sent.timestamp(), 0.0) if sent is not None else None
+        reset_at, reset = reset, max(reset - sent.timestamp(), 0.0) if sent is not None else None
     if limit is None or remaining is None or reset is None:
         return None
-    return Said(limit, min(remaining, limit), reset, window)
+    return Said(limit, min(remaining, limit), reset, window, reset_at)
 
 
 def _number(headers: Mapping[str, str], name: str) -> float | None:

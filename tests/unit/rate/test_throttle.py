@@ -7,7 +7,7 @@ from math import ceil
 
 import pytest
 
-from loader.rate.throttle import Failed, FixedThrottle, Signal, Success, Throttled
+from loader.rate.throttle import AutoThrottle, Failed, FixedThrottle, Signal, Success, Throttled
 from tests.unit.rate.admissions import (
     admissions,
     admissions_in_rounds,
@@ -296,12 +296,40 @@ def test_a_rate_far_above_the_limit_is_soon_near_it() -> None:
     assert refused < 150
 
 
+def test_a_stray_429_in_some_hundreds_pauses_and_does_not_cut() -> None:
+    """Case 2.5: three in 1,200, by jitter."""
+
+    async def main() -> tuple[float, int]:
+        throttle, sent = FixedThrottle(loop_runtime(), 100), 0
+        for _ in range(3):
+            sent += len(await admissions(throttle, 4))
+            throttle.answered(await throttle.admit(), Throttled(None))
+        return throttle.rate_per_second, sent
+
+    rate, sent = run_virtual(main())
+    assert rate == 100
+    assert sent > 1150
+
+
 def test_a_rate_a_little_above_the_limit_is_not_halved() -> None:
     async def main() -> float:
         throttle = FixedThrottle(loop_runtime(), 100)
         for _ in range(3):
-            await admissions(throttle, 4)
+            await admissions(throttle, 2)
             throttle.answered(await throttle.admit(), Throttled(1.0))
         return throttle.rate_per_second
 
     assert run_virtual(main()) == pytest.approx(100 * 0.85**3, rel=0.02)
+
+
+def test_a_429_of_unknown_cause_pauses_for_the_time_named_and_keeps_the_rate() -> None:
+    async def main() -> tuple[float, float, float]:
+        throttle = FixedThrottle(loop_runtime(), 100)
+        auto = AutoThrottle(loop_runtime(), 50)
+        begun = asyncio.get_running_loop().time()
+        throttle.answered(await throttle.admit(), Throttled(5.0, is_pause=True))
+        auto.answered(await auto.admit(), Throttled(5.0, is_pause=True))
+        await auto.admit()
+        return (await throttle.admit()).at - begun, throttle.rate_per_second, auto.rate_per_second
+
+    assert run_virtual(main()) == (pytest.approx(5, abs=0.1), 100, 50)
