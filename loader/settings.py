@@ -212,6 +212,8 @@ class Options:
     ca_file: str | None = None
     transport: TransportName = "auto"
     """`auto`: lean, or the session if a proxy is named or the installed aiohttp fails lean's self-check."""
+    trusts_log: bool = False
+    """Go on although log and target contradict each other: one of them was put back, and the user knows."""
     is_kept: bool = True
     """Keep the lines of standard input in the run directory (`--no-keep` turns it off)."""
 

@@ -41,6 +41,14 @@ class IdRow(NamedTuple):
     id: RecordId
 
 
+class KnownIds(NamedTuple):
+    """The ids that a log holds: the lowest and highest number, and the text that is the last by length and letters."""
+
+    lowest: int | None
+    highest: int | None
+    highest_text: str | None
+
+
 class RejectedLine(NamedTuple):
     """A rejected line."""
 
@@ -95,6 +103,19 @@ class RunReader:
                 yield IdRow(source, line, slot)
             elif isinstance(slot, Created):
                 yield IdRow(source, line, slot.id)
+
+    def known_ids(self) -> KnownIds:
+        """Return the ends of the ids, without reading a fold."""
+        state = self.state
+        slots = [slot for source in state.sources.values() for live in source.windows.values() for slot in live.slots]
+        slots += [amendment.slot for amendment in state.amendments.values()]
+        refs = list(state.folds())
+        numbers = [slot for slot in slots if isinstance(slot, int)]
+        numbers += [number for ref in refs if ref.ints is not None for number in ref.ints]
+        texts = [slot for slot in slots if isinstance(slot, str)]
+        texts += [text for ref in refs if ref.texts is not None for text in ref.texts]
+        highest_text = max(texts, key=lambda text: (len(text), text), default=None)
+        return KnownIds(min(numbers, default=None), max(numbers, default=None), highest_text)
 
     def unknown_ids(self) -> Iterator[IdRow]:
         """Yield the created lines whose id was not learnt, in line order. Errors: LogDamaged."""

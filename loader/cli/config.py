@@ -192,6 +192,8 @@ def build_options(values: Mapping[str, Any], base: Options, target: TargetSettin
     }
     if values.get("ordered") is not None:
         changes["is_ordered"] = bool(values["ordered"])
+    if values.get("trust_log") is not None:
+        changes["trusts_log"] = bool(values["trust_log"])
     if values.get("no_keep") is not None:
         changes["is_kept"] = not values["no_keep"]
     if values.get("ambiguous") is not None:

@@ -83,6 +83,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "--max-rejects", "LIMIT", DOUBT, "Stop, resumable, past N or P% rejected by the target."
         " [the first 100 answered, or any 1,000 in a row, all rejected; 100% turns it off]",
     ),
+    "trust_log": _flag(
+        "--trust-log", DOUBT, "Go on by the log, although the target's ids say that one of the two was put back."
+    ),
     "timeout": _text("--timeout", "SECONDS", DOUBT, "Time for one request. [60]"),
     "settle": _text(
         "--settle", "SECONDS", DOUBT, "How long the target may still apply a request whose connection died. [30]"
@@ -107,7 +110,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 SHOWN_NAMES = ("json", "progress", "verbose", "quiet", "log_file")
 PACE_NAMES = ("rate", "burst", "concurrency")
-DOUBT_NAMES = ("ambiguous", "max_rejects", "timeout", "settle", "patience")
+DOUBT_NAMES = ("ambiguous", "max_rejects", "trust_log", "timeout", "settle", "patience")
 WAY_NAMES = ("base_url", "proxy", "ca_file", "transport")
 LOAD_NAMES = (
     "key", "run", "limit", "dry_run", "max_line_bytes", "no_keep", "profile", *PACE_NAMES, "ordered",

@@ -9,6 +9,7 @@ from typing import Protocol, assert_never
 from loader.columns import are_created
 from loader.delivery.chunking import halve
 from loader.delivery.claim import Claim
+from loader.delivery.older_ids import OlderIds
 from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue, QueuedChunk
 from loader.delivery.retry import GiveUp, RetryBudget, RetryPolicy
@@ -70,6 +71,7 @@ class Parts:
     claim: Claim
     stop: Stop
     warn: Callable[[str], None]
+    older_ids: OlderIds | None = None
 
 
 def read(target: Target, chunk: Chunk, reply: Response | NoResponse) -> Verdict:
@@ -152,7 +154,8 @@ class Delivery:
         chunks = [queued.chunk for queued in queued_chunks]
         seen = self._created_at_once(chunks, replies)
         created = [outcome for outcome in seen if outcome is not None]
-        if not self._given.take_new([outcome.id for outcome in created]):
+        ids = [outcome.id for outcome in created]
+        if not self._are_new(ids) or not self._given.take_new(ids):
             seen, created = [None] * len(chunks), []
         if created:
             records = [chunk.records[0] for chunk, outcome in zip(chunks, seen, strict=True) if outcome is not None]
@@ -165,6 +168,22 @@ class Delivery:
             self._mismatches = 0
             self._budget.succeed(count)
         return left
+
+    def _are_new(self, ids: Sequence[RecordId]) -> bool:
+        older_ids = self._parts.older_ids
+        return older_ids is None or not ids or older_ids.are_new(ids)
+
+    async def _contradicts(self, records: Sequence[Record], outcomes: Sequence[Outcome | Resend]) -> bool:
+        """Stop the run if an answer's ids say that the target or the log went back. True: its records are in doubt."""
+        older_ids = self._parts.older_ids
+        if older_ids is None or older_ids.are_outcomes_new(outcomes):
+            return False
+        halt, is_held = await older_ids.contradiction(outcomes)
+        if halt is not None:
+            self._parts.stop.halt(halt)
+        if halt is not None and is_held:
+            self._parts.reconciler.doubt(records, halt.message)
+        return is_held
 
     def _created_at_once(
         self, chunks: Sequence[Chunk], replies: Sequence[Response | NoResponse]
@@ -182,6 +201,9 @@ class Delivery:
         if self._given.is_copy(verdict.outcomes):
             return Unknown("the answer gives an id that another answer gave", is_mismatch=True)
         if verdict.warnings or not self._parts.claim.is_proved or not are_created(verdict.outcomes):
+            return verdict
+        older_ids = self._parts.older_ids
+        if older_ids is not None and not older_ids.are_outcomes_new(verdict.outcomes):
             return verdict
         self._parts.settlement.conclude(chunk.records, verdict.outcomes)
         return None
@@ -213,6 +235,8 @@ class Delivery:
         for warning in verdict.warnings:
             parts.warn(warning)
         records = queued.chunk.records
+        if await self._contradicts(records, verdict.outcomes):
+            return
         if are_created(verdict.outcomes):
             parts.settlement.conclude(records, verdict.outcomes)
         else:

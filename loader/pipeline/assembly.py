@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from loader.checkpoint import AmbiguousLine
 from loader.delivery.claim import Claim
 from loader.delivery.delivery import Delivery, Parts
+from loader.delivery.older_ids import OlderIds
 from loader.delivery.packer import ChunkPacker
 from loader.delivery.queue import ChunkQueue
 from loader.delivery.retry import RetryPolicy
@@ -29,7 +30,12 @@ MAX_OUTSTANDING_RECORDS = 20_000
 
 
 def assemble(
-    session: Session, setup: Setup, demand: Demand, ambiguous: Sequence[AmbiguousLine], duplicates: Duplicates
+    session: Session,
+    setup: Setup,
+    demand: Demand,
+    ambiguous: Sequence[AmbiguousLine],
+    duplicates: Duplicates,
+    older_ids: OlderIds,
 ) -> Flow:
     """Build the parts.
 
@@ -56,7 +62,7 @@ def assemble(
     if demand.sink is not None:
         settlement.add_sink(demand.sink)
     reconciler = Reconciler(runtime, queue, packer, settlement, claim, stop, setup.policy, duplicates)
-    parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn)
+    parts = Parts(runtime, target, sender, queue, packer, settlement, reconciler, claim, stop, session.warn, older_ids)
     delivery = Delivery(parts, RetryPolicy(options.patience_seconds), confirm_credentials=session.preflight.is_well)
     shortened_log = choose(run, parts, setup.policy.strategy, sizes.crash_bound)
     resume = Resume(parts, unsent, run, sizes.window_lines, ambiguous, shortened_log, sends_unsent=demand.reads_new)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loader.checkpoint import AmbiguousLine, read_run_directory
 from loader.errors import LogStorageFailed
 from loader.pipeline.assembly import assemble
+from loader.pipeline.continuity import compare
 from loader.pipeline.duplicate_bound import limits_text
 from loader.pipeline.ending import Ending
 from loader.pipeline.flow import Flow
@@ -56,7 +57,8 @@ class Execution:
         setup = await find_out(session, self._decision)
         self._announce()
         await self._learn()
-        flow = self._flow = assemble(session, setup, self._demand, self._ambiguous(setup), self._duplicates)
+        older_ids = await compare(session, setup)
+        flow = self._flow = assemble(session, setup, self._demand, self._ambiguous(setup), self._duplicates, older_ids)
         if self._demand.reads_new:
             await self._forget_earlier(flow)
         if not session.stop.is_requested:

@@ -83,6 +83,22 @@ class Capability(Protocol):
         ...
 
 
+Presence: TypeAlias = Literal["there", "gone", "foreign", "unknown"]
+"""What a question for a row by its id found; `foreign`: the row is not the run's."""
+
+
+class CreatedRow(Protocol):
+    """A harmless question: is a row that the run created still there?"""
+
+    def encode(self, record_id: int) -> Request:
+        """Ask for the row."""
+        ...
+
+    def read(self, record_id: int, response: Response) -> Presence | Retry | Halt:
+        """Read the answer."""
+        ...
+
+
 Side: TypeAlias = Literal["old", "new"]
 """Before and after an update was applied."""
 

@@ -13,7 +13,16 @@ from loader.settings import CredentialForm, Credentials, TargetSettings
 
 if TYPE_CHECKING:
     from loader.redaction import Redactor
-    from loader.targets.base import Capability, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import (
+        Capability,
+        CreatedRow,
+        Lookup,
+        NoQueryEndpoint,
+        QueryEndpoint,
+        Shaper,
+        Target,
+        UpdateLookup,
+    )
 
 
 class Vendor(NamedTuple):
@@ -51,6 +60,8 @@ class Kind(NamedTuple):
     new_capability: Callable[[Any, Redactor], Capability] | None = None
     """None: records are not asked for by a question."""
     new_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint, int | None], Lookup | None] | None = None
+    new_created_row: Callable[[Any, Redactor, str], CreatedRow] | None = None
+    """From settings, redactor and run id; None: rows cannot be asked for by id."""
     new_update_lookup: Callable[[Any, Redactor, QueryEndpoint | NoQueryEndpoint], UpdateLookup] | None = None
     new_records: Callable[[Any], Any] | None = None
     """From credentials to the calls that list the rows of a saved filter and delete records; None: there are none."""

@@ -17,7 +17,16 @@ from loader.targets.kind import Kind
 from loader.targets.ozari.kinds import OZARI_INSERT, OZARI_UPDATE
 
 if TYPE_CHECKING:
-    from loader.targets.base import Capability, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import (
+        Capability,
+        CreatedRow,
+        Lookup,
+        NoQueryEndpoint,
+        QueryEndpoint,
+        Shaper,
+        Target,
+        UpdateLookup,
+    )
     from loader.targets.canbus.records import CanbusRecords
 
 KINDS = {kind.name: kind for kind in (OZARI_INSERT, OZARI_UPDATE, CANBUS_ADD)}
@@ -63,6 +72,13 @@ def build_lookup(
     if kind.new_lookup is None:
         return None
     return kind.new_lookup(settings, Redactor(credentials.secrets), endpoint, floor_fid)
+
+
+def build_created_row(settings: TargetSettings, credentials: Credentials, run_id: str) -> CreatedRow:
+    """Build the question whether a created row is still there."""
+    kind = _checked(settings, credentials)
+    assert kind.new_created_row is not None  # noqa: S101 -- only a kind with a capability comes here; this tells mypy
+    return kind.new_created_row(settings, Redactor(credentials.secrets), run_id)
 
 
 def build_update_lookup(

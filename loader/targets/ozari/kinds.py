@@ -11,7 +11,7 @@ from loader.targets.kind import Kind, Vendor
 
 if TYPE_CHECKING:
     from loader.redaction import Redactor
-    from loader.targets.base import Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
+    from loader.targets.base import CreatedRow, Lookup, NoQueryEndpoint, QueryEndpoint, Shaper, Target, UpdateLookup
     from loader.targets.ozari.insert import OzariInsertShaper
     from loader.targets.ozari.lookup import OzariCapability
     from loader.targets.ozari.update import OzariUpdateShaper
@@ -85,6 +85,12 @@ def _lookup(
     return OzariProbe(settings.table, field, redactor, is_stamp=is_stamp)
 
 
+def _created_row(settings: OzariInsert, redactor: Redactor, run_id: str) -> CreatedRow:
+    from loader.targets.ozari.created_row import OzariCreatedRow
+
+    return OzariCreatedRow(settings.table, settings.stamp, f"{run_id}-", redactor)
+
+
 # --- update -------------------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +150,7 @@ OZARI_INSERT = Kind(
     new_target=_insert_target,
     new_capability=_capability,
     new_lookup=_lookup,
+    new_created_row=_created_row,
 )
 OZARI_UPDATE = Kind(
     name="ozari update",
